@@ -1,0 +1,159 @@
+"""The message: what is sent, whoever sends it. Nothing in it can break out of its header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kimi_provider.alerts.addresses import check_address, check_line, check_name
+from kimi_provider.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CID_SHOWN = re.compile(r"""src\s*=\s*["']cid:([^"']*)["']""", re.IGNORECASE)
+_CONTENT_ID = re.compile(r"[A-Za-z0-9._@+-]+")
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
+
+
+@dataclass(frozen=True)
+class InlineFile:
+    """A picture that the HTML shows as ``<img src="cid:{content_id}">``.
+
+    :param content_id: letters, digits and ``._@+-``.
+    :param content: the file.
+    :param media_type: its full MIME type; mail programs show nothing for a bare ``png``.
+    :raises ConfigurationError: if the id or the type is malformed, or the file is empty.
+    """
+
+    content_id: str
+    content: bytes = field(repr=False)
+    media_type: str = "image/png"
+
+    def __post_init__(self) -> None:
+        """Refuse what a mail program could not show."""
+        if not _CONTENT_ID.fullmatch(self.content_id):
+            raise ConfigurationError(
+                f"The content id {self.content_id!r} of a picture must be letters, digits and ._@+-."
+            )
+        _check_file(f"picture {self.content_id!r}", self.content, self.media_type)
+
+    @property
+    def filename(self) -> str:
+        """Name under which a mail program would save it."""
+        return f"{self.content_id}.{self.media_type.rpartition('/')[2].partition('+')[0]}"
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file that comes with the mail.
+
+    :param filename: its name, without folders.
+    :param content: the file.
+    :param media_type: its full MIME type.
+    :raises ConfigurationError: if the name or the type is malformed, or the file is empty.
+    """
+
+    filename: str
+    content: bytes = field(repr=False)
+    media_type: str = "application/octet-stream"
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be saved."""
+        check_line("name of an attachment", self.filename)
+        if not self.filename.strip() or "/" in self.filename or "\\" in self.filename:
+            raise ConfigurationError(
+                f"The name of an attachment must be a file name without folders; got {self.filename!r}."
+            )
+        _check_file(f"attachment {self.filename!r}", self.content, self.media_type)
+
+
+@dataclass(frozen=True)
+class Message:
+    """A mail without its recipients.
+
+    :param subject: one line.
+    :param html: the HTML part.
+    :param text: the plain-text part, which some people and all spam filters read.
+    :param from_email: the sender's address, one that the mail service has verified.
+    :param from_name: the sender's name.
+    :param reply_to: where answers go, if not to the sender.
+    :param images: pictures that the HTML shows.
+    :param attachments: files that come along.
+    :param categories: tags by which the mail service counts mails.
+    :param custom_args: values that the mail service hands back with each event of the mail.
+    :param click_tracking: whether the service may rewrite links to count clicks; off, because rewritten
+        links to internal pages look like phishing, and tell the service where they lead.
+    :raises ConfigurationError: if a part is empty or malformed, a header would break, or the HTML shows
+        a picture that is not there. No message shows an address.
+    """
+
+    subject: str
+    html: str = field(repr=False)
+    text: str = field(repr=False)
+    from_email: str = field(repr=False)
+    from_name: str | None = None
+    reply_to: str | None = field(default=None, repr=False)
+    images: tuple[InlineFile, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    categories: tuple[str, ...] = ()
+    custom_args: Mapping[str, str] = field(default_factory=dict)
+    click_tracking: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every header and every picture."""
+        check_line("subject", self.subject)
+        for name, part in (
+            ("subject", self.subject),
+            ("HTML part", self.html),
+            ("text part", self.text),
+        ):
+            if not part.strip():
+                raise ConfigurationError(f"The {name} of the message is empty.")
+        check_address("sender's address (from_email)", self.from_email)
+        check_name("sender's name (from_name)", self.from_name)
+        if self.reply_to is not None:
+            check_address("reply_to address", self.reply_to)
+        for category in self.categories:
+            check_line("category", category)
+        for key, value in self.custom_args.items():
+            check_line("name of a custom argument", key)
+            check_line(f"custom argument {key!r}", value)
+        self._check_images()
+
+    @property
+    def sha256(self) -> str:
+        """Hash over everything that the reader gets; not over tags that only the service sees."""
+        parts: list[object] = [self.subject, self.html, self.text]
+        parts += [self.from_email, self.from_name, self.reply_to]
+        parts += [["inline", i.content_id, i.media_type, _sha256(i.content)] for i in self.images]
+        parts += [["attached", a.filename, a.media_type, _sha256(a.content)] for a in self.attachments]
+        return _sha256(json.dumps(parts).encode())
+
+    def _check_images(self) -> None:
+        ids = [image.content_id for image in self.images]
+        twice = sorted({content_id for content_id in ids if ids.count(content_id) > 1})
+        if twice:
+            raise ConfigurationError(f"Two pictures have the content id {twice[0]!r}.")
+        absent = [shown for shown in _CID_SHOWN.findall(self.html) if shown not in ids]
+        if absent:
+            raise ConfigurationError(
+                f"The HTML shows the picture 'cid:{absent[0]}', which the message does not have. "
+                f"It has: {', '.join(ids) or 'none'}."
+            )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _check_file(what: str, content: bytes, media_type: str) -> None:
+    if not _MEDIA_TYPE.fullmatch(media_type):
+        raise ConfigurationError(
+            f"The media type of {what} must be a full MIME type such as image/png; got {media_type!r}."
+        )
+    if not content:
+        raise ConfigurationError(f"The {what} is an empty file.")
