@@ -1,0 +1,1 @@
+"""From an analysis and its facts to a report: one document, drawn as mail, page and text."""

@@ -1,0 +1,213 @@
+"""The model's text, made fit to print: Markdown without HTML, references as figures.
+
+The order is what makes it safe. References become marks that mean nothing in Markdown or HTML; the
+model's text is parsed, cut down and sanitized; only then does each mark become its value, escaped, in
+one pass. So a value, which may be any text from the data, is never parsed as Markdown, HTML or another
+reference, and the model's words never become markup that we do not allow.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count, repeat
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from markupsafe import Markup, escape
+
+from kimi_provider.exceptions import RenderError
+from kimi_provider.reports.format import Formatter, Style
+from kimi_provider.reports.text import one_line, strip_hidden
+from kimi_provider.schemas import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+    from kimi_provider.schemas import Fact
+
+_REFERENCE = re.compile(r"\[\[\s*([A-Za-z0-9_.-]+)\s*(?:\|\s*(\w+)\s*)?\]\]")
+# Private-use characters, which strip_hidden() has removed from the model's text before.
+_MARK = re.compile("\ue000(\\d+)\ue001")
+_BARE_LINK = re.compile(r"(?:\b[a-z][a-z0-9+.-]*://|\bwww\.)[^\s<>]+", re.IGNORECASE)
+_LEAVES = {"softbreak": " ", "hardbreak": "\n"}
+_TAGS = {"a", "blockquote", "br", "code", "em", "h4", "hr", "li", "ol", "p", "pre", "strong", "ul"}
+# A short figure must not be torn apart at a line's end; a long name must be.
+_UNBREAKABLE = 24
+
+
+@dataclass(frozen=True, slots=True)
+class RichText:
+    """One text for both parts of a mail: safe HTML, and the same words plain."""
+
+    html: Markup
+    text: str
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to print."""
+        return bool(self.text)
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Prints the model's texts with their figures.
+
+    :param facts: by id; what references may name.
+    :param formatter: how figures print.
+    :param link_hosts: hosts that a link may lead to, over https; other links keep only their words.
+    """
+
+    facts: Mapping[str, Fact]
+    formatter: Formatter = field(default_factory=Formatter)
+    link_hosts: Collection[str] = ()
+
+    def line(self, text: str, limit: int | None = None) -> str:
+        """Print a title or a subject: one plain line without Markdown.
+
+        :param limit: most characters.
+        :raises RenderError: if a reference names no fact or no style.
+        """
+        marked, values = self._mark(text)
+        tokens = self._allowed(self._markdown.parseInline(_joined(marked)))
+        return one_line(_fill_plain(_plain(tokens), values), limit)
+
+    def inline(self, text: str) -> RichText:
+        """Print a text of one paragraph.
+
+        :raises RenderError: if a reference names no fact or no style.
+        """
+        return self._rich(text, block=False)
+
+    def paragraphs(self, text: str) -> RichText:
+        """Print a text of any length: paragraphs, lists, emphasis.
+
+        :raises RenderError: if a reference names no fact or no style.
+        """
+        return self._rich(text, block=True)
+
+    @cached_property
+    def _markdown(self) -> MarkdownIt:
+        from markdown_it import MarkdownIt
+
+        return MarkdownIt("commonmark", {"html": False})
+
+    def _rich(self, text: str, *, block: bool) -> RichText:
+        import nh3
+
+        marked, values = self._mark(text)
+        parser = self._markdown
+        tokens = self._allowed(parser.parse(marked) if block else parser.parseInline(_joined(marked)))
+        markup = nh3.clean(
+            parser.renderer.render(tokens, parser.options, {}),
+            tags=_TAGS,
+            attributes={"a": {"href"}},
+            url_schemes={"https"},
+            link_rel="noopener noreferrer",
+        )
+        html = _MARK.sub(lambda mark: values[int(mark[1])][1], markup)
+        return RichText(Markup(html.strip()), _fill_plain(_plain(tokens), values))  # noqa: S704 — sanitized above
+
+    def _mark(self, text: str) -> tuple[str, list[tuple[str, Markup]]]:
+        """Replace each reference by a mark; return the text and what each mark stands for."""
+        values: list[tuple[str, Markup]] = []
+
+        def mark(match: re.Match[str]) -> str:
+            values.append(self._value(match[1], match[2]))
+            return f"\ue000{len(values) - 1}\ue001"
+
+        marked = _REFERENCE.sub(mark, strip_hidden(text))
+        broken = re.search(r"\[\[.{0,60}", marked)
+        if broken:
+            raise RenderError(
+                "The analysis has a malformed reference near "
+                f"{one_line(broken[0], 40)!r}. A reference is written [[fact_id]] or [[fact_id|style]]."
+            )
+        return marked, values
+
+    def _value(self, fact_id: str, style: str | None) -> tuple[str, Markup]:
+        fact = self.facts.get(fact_id)
+        if fact is None:
+            raise RenderError(
+                f"The analysis cites the fact {fact_id!r}, which is not among its facts. "
+                "Was it analyzed over other data? Run the analysis again."
+            )
+        try:
+            value = self.formatter.fact(fact, Style(style or Style.PROSE))
+        except ValueError as error:
+            raise RenderError(
+                f"The analysis asks for the fact {fact_id!r} in the style {style!r}. "
+                f"Styles are: {', '.join(Style)}."
+            ) from error
+        if fact.unit is Unit.TEXT or isinstance(fact.value, str):
+            # Names come from the data: their direction must not reorder our sentence.
+            return value, Markup("<bdi>{}</bdi>").format(value)
+        if len(value) <= _UNBREAKABLE:
+            return value, Markup('<span class="figure">{}</span>').format(value)
+        return value, escape(value)
+
+    def _allowed(self, tokens: Sequence[Token]) -> list[Token]:
+        """Take images and foreign links out, and make every heading a small one."""
+        kept: list[Token] = []
+        open_links: list[bool] = []
+        for token in tokens:
+            if token.type == "image":
+                continue
+            if token.type == "link_open":
+                open_links.append(self._may_link(str(token.attrGet("href") or "")))
+            allowed = open_links.pop() if token.type == "link_close" else all(open_links[-1:])
+            if token.type in ("link_open", "link_close") and not allowed:
+                continue
+            if token.type in ("heading_open", "heading_close"):
+                token.tag = "h4"
+            if token.type in ("text", "code_inline", "fence", "code_block"):
+                token.content = _BARE_LINK.sub(self._bare_link, token.content)
+            if token.children is not None:
+                token.children = self._allowed(token.children)
+            kept.append(token)
+        return kept
+
+    def _may_link(self, url: str) -> bool:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
+        # %EE%80%80 is a mark: a figure in an address would carry data out.
+        return parts.scheme == "https" and parts.hostname in self.link_hosts and "%EE%80%80" not in url
+
+    def _bare_link(self, match: re.Match[str]) -> str:
+        """Take foreign addresses out of running text: mail clients make links of them by themselves."""
+        return match[0] if self._may_link(match[0]) else self.formatter.words["link_removed"]
+
+
+def _joined(marked: str) -> str:
+    """Return marked text as one line; one_line() would take the marks out."""
+    return " ".join(marked.split())
+
+
+def _fill_plain(text: str, values: Sequence[tuple[str, Markup]]) -> str:
+    return _MARK.sub(lambda mark: values[int(mark[1])][0], text).strip()
+
+
+def _plain(tokens: Sequence[Token]) -> str:
+    """Return parsed Markdown as plain text: paragraphs apart, list items with a dash or their number."""
+    out: list[str] = []
+    lists: list[Iterator[str]] = []  # the markers to come, one iterator for each list that we are in
+    for token in tokens:
+        if token.type == "bullet_list_open":
+            lists.append(repeat("- "))
+        elif token.type == "ordered_list_open":
+            lists.append(f"{number}. " for number in count(int(token.attrGet("start") or 1)))
+        elif token.type in ("bullet_list_close", "ordered_list_close"):
+            lists.pop()
+            out.append("" if lists else "\n")
+        elif token.type == "list_item_open":
+            out.append("  " * (len(lists) - 1) + next(lists[-1]))
+        elif token.type in ("paragraph_close", "heading_close"):
+            out.append("\n" if lists else "\n\n")
+        else:
+            out.append(_LEAVES.get(token.type) or _plain(token.children or ()) or token.content)
+    return "".join(out)

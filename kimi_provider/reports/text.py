@@ -1,0 +1,38 @@
+"""Single lines of text from outside (the data, the model), made fit for a page and a header."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# What could start a new header, hide text or turn its direction: controls, lone surrogates and private
+# use by category; bidirectional marks and overrides, zero-width and tag characters by number. The
+# zero-width joiners stay, since emoji and several scripts are written with them.
+_HIDDEN = re.compile(
+    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+_LINE_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\u0085\u2028\u2029]")
+_DROPPED_CATEGORIES = frozenset({"Cc", "Co", "Cs"})
+
+
+def strip_hidden(text: str) -> str:
+    """Remove the characters that a reader cannot see; each line break becomes a plain one."""
+    visible = _HIDDEN.sub("", _LINE_BREAK.sub("\n", text))
+    return "".join(
+        c for c in visible if c in "\n\t" or unicodedata.category(c) not in _DROPPED_CATEGORIES
+    )
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """Return the text as one clean line.
+
+    :param text: any text; runs of white space, line breaks among them, become one space.
+    :param limit: most characters to keep; a longer line ends in an ellipsis, at a word where it can.
+    """
+    line = " ".join(strip_hidden(text).split())
+    if limit is None or len(line) <= limit:
+        return line
+    cut = line[: limit - 1]
+    at_word = cut.rsplit(" ", 1)[0]
+    # A word cut is ugly, a line cut by half is worse.
+    return (at_word if len(at_word) > limit * 0.6 else cut).rstrip(" ,;:.-(") + "…"
