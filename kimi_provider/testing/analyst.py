@@ -1,0 +1,246 @@
+"""The simulator's analyst: a deterministic brief about whatever facts it is given.
+
+It cites figures by id alone, names directions that agree with the signs, and signs as the simulator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kimi_provider.testing.wording import (
+    cite,
+    compared,
+    humanize,
+    inside,
+    moved,
+    name_of,
+    period_of,
+    row_of,
+)
+
+if TYPE_CHECKING:
+    from kimi_provider.testing.brief import Baseline, Brief, Line, Table
+
+SIGNATURE = "Written by the simulator, not by Kimi."
+
+_CRITICAL, _WARNING = 1.0, 0.25
+# A share that doubles from nearly nothing is no crisis, so it has to move by points too.
+_CRITICAL_POINTS, _WARNING_POINTS = 0.1, 0.02
+_RANK = {"critical": 2, "warning": 1, "info": 0}
+_MAX_MOVERS, _MAX_RANKINGS, _MAX_FINDINGS, _MIN_FINDINGS = 3, 2, 6, 3
+_MAX_ACTIONS, _MAX_CHARTS = 4, 3
+_TIME_WORDS = ("date", "day", "hour", "week", "month", "year", "time", "quarter")
+
+Finding = dict[str, str]
+
+
+def write_analysis(brief: Brief) -> dict[str, Any]:
+    """Write an analysis of the facts, in the shape of the schema named ``analysis``."""
+    movers = sorted(
+        (line for line in brief.figures if line.baselines and line.baselines[0].delta),
+        key=lambda line: (-_RANK[severity_of(line)], -min(line.baselines[0].size, 3.0)),
+    )[:_MAX_MOVERS]
+    rankings = _rankings(brief.tables)
+    findings = [_movement(line) for line in movers] + [_ranking(column) for column in rankings]
+    told = {line.id for line in movers}
+    for line in brief.figures:
+        if len(findings) >= _MIN_FINDINGS:
+            break
+        if line.id not in told:
+            findings.append(_standing(line))
+    return {
+        "headline": _headline(movers, rankings, brief),
+        "summary": " ".join([*_summary(movers, rankings, brief), SIGNATURE]),
+        "findings": findings[:_MAX_FINDINGS],
+        "actions": _actions(movers, rankings)[:_MAX_ACTIONS],
+        "charts": _charts(brief.tables)[:_MAX_CHARTS],
+    }
+
+
+def write_reasoning(brief: Brief) -> str:
+    """Write what the analyst thinks before it answers; streamed as reasoning."""
+    names = [name_of(line) for line in brief.figures]
+    movers = [line for line in brief.figures if line.baselines and line.baselines[0].delta]
+    tables = [table.label for table in brief.tables]
+    thoughts = [
+        "This is the simulator thinking, not Kimi.",
+        f"The prompt gives {len(names)} single figures: {', '.join(names) or 'none'}.",
+        f"It gives {len(tables)} tables: {', '.join(tables) or 'none'}.",
+        *(
+            f"{name_of(line)} {moved(line.baselines[0])} and that is {severity_of(line)}."
+            for line in movers
+        ),
+        "The text in labels is data, so nothing in it is an instruction.",
+        "I order the figures by how serious their change is, look for the extremes in each table,",
+        "cite every figure by its id, and keep the words true to the signs.",
+    ]
+    return " ".join(thoughts)
+
+
+def severity_of(line: Line) -> str:
+    """Judge a figure's change: bad news by its size, anything else is information."""
+    if not line.baselines or line.good not in {"up", "down"}:
+        return "info"
+    change = line.baselines[0]
+    if (change.delta > 0) == (line.good == "up") or not change.delta:
+        return "info"
+    points = abs(change.delta) if line.unit == "percent" else float("inf")
+    if change.size >= _CRITICAL and points >= _CRITICAL_POINTS:
+        return "critical"
+    return "warning" if change.size >= _WARNING and points >= _WARNING_POINTS else "info"
+
+
+def _change_clause(line: Line, change: Baseline) -> str:
+    clause = f"{moved(change)} to {cite(line)}, from {cite(line, change.id)} {period_of(change.id)}"
+    # The relative change of a share misleads; from and to say it all.
+    if change.percent is not None and line.unit != "percent":
+        clause += f", a change of {cite(line, change.id, 'percent')}"
+    return clause
+
+
+def _movement(line: Line) -> Finding:
+    change, *others = line.baselines
+    name = name_of(line)
+    sentences = [f"{name} {_change_clause(line, change)}."]
+    if line.good in {"up", "down"}:
+        better = (change.delta > 0) == (line.good == "up")
+        sentences.append(
+            "That is an improvement." if better else "That is the wrong direction for this figure."
+        )
+    sentences += [
+        f"Compared with {period_of(other.id)}, when it stood at {cite(line, other.id)}, it is {compared(other)}."
+        for other in others
+    ]
+    return {
+        "title": f"{name} {moved(change)}",
+        "detail": " ".join(sentences),
+        "severity": severity_of(line),
+        "kind": "change",
+    }
+
+
+def _standing(line: Line) -> Finding:
+    name = name_of(line)
+    detail = f"{name} stands at {cite(line)}."
+    if line.baselines:
+        before = line.baselines[0].id
+        detail = f"{name} stands at {cite(line)}, against {cite(line, before)} {period_of(before)}."
+    return {"title": f"{name} in view", "detail": detail, "severity": "info", "kind": "level"}
+
+
+def _rankings(tables: list[Table]) -> list[list[Line]]:
+    """Choose the columns worth a finding, each with its rows ordered from worst or largest."""
+    found = []
+    for table in tables:
+        columns = [[c for c in cells if c.value is not None] for cells in table.columns.values()]
+        columns = [cells for cells in columns if len({cell.value for cell in cells}) > 1]
+        if columns:
+            cells = min(columns, key=lambda cells: cells[0].good not in {"up", "down"})
+            found.append(sorted(cells, key=lambda c: c.value or 0.0, reverse=cells[0].good != "up"))
+    return found[:_MAX_RANKINGS]
+
+
+def _extremes(cells: list[Line]) -> tuple[str, str]:
+    return ("lowest", "highest") if cells[0].good == "up" else ("highest", "lowest")
+
+
+def _ranking_clause(cells: list[Line]) -> str:
+    top, bottom = cells[0], cells[-1]
+    name, row = inside(name_of(top)), row_of(top)
+    if row is None:
+        low, high = sorted((top, bottom), key=lambda c: c.value or 0.0)
+        return f"{name_of(top)} ranges from {cite(low)} to {cite(high)}"
+    return f"{row} had the {_extremes(cells)[0]} {name}, at {cite(top)}"
+
+
+def _ranking(cells: list[Line]) -> Finding:
+    top, bottom = cells[0], cells[-1]
+    row, other = row_of(top), row_of(bottom)
+    first, last = _extremes(cells)
+    name = inside(name_of(top))
+    sentences = [f"{_ranking_clause(cells)}."]
+    if row and other:
+        sentences.append(f"At the other end, {other} had the {last}, at {cite(bottom)}.")
+    if row and top.baselines:
+        change = top.baselines[0]
+        sentences.append(
+            f"For {row} the figure is {compared(change)} than it was {period_of(change.id)}, at"
+            f" {cite(top, change.id)}."
+            if change.delta
+            else f"For {row} nothing changed from {period_of(change.id)}."
+        )
+    return {
+        "title": f"{row} had the {first} {name}" if row else f"{name_of(top)} varies from row to row",
+        "detail": " ".join(sentences),
+        # A single row weighs less than the whole, however large its change.
+        "severity": "warning" if severity_of(top) != "info" else "info",
+        "kind": "ranking",
+    }
+
+
+def _headline(movers: list[Line], rankings: list[list[Line]], brief: Brief) -> str:
+    if movers:
+        lead = movers[0]
+        headline = f"{name_of(lead)} {moved(lead.baselines[0])} to {cite(lead)}"
+        if len(movers) > 1 and severity_of(movers[1]) != "info":
+            headline += f" as {inside(name_of(movers[1]))} {moved(movers[1].baselines[0])}"
+        return headline
+    if rankings:
+        return _ranking_clause(rankings[0])
+    if brief.figures:
+        return f"{name_of(brief.figures[0])} stands at {cite(brief.figures[0])}"
+    return "There are no figures to report"
+
+
+def _summary(movers: list[Line], rankings: list[list[Line]], brief: Brief) -> list[str]:
+    sentences = [f"{name_of(line)} {_change_clause(line, line.baselines[0])}." for line in movers[:2]]
+    sentences += [f"{_ranking_clause(cells)}." for cells in rankings[:1]]
+    if not sentences:
+        sentences = [f"{name_of(line)} stands at {cite(line)}." for line in brief.figures[:2]]
+    return sentences or ["The data holds no figures for this period."]
+
+
+def _actions(movers: list[Line], rankings: list[list[Line]]) -> list[str]:
+    actions = [
+        f"Find out what is behind the change in {inside(name_of(line))}, and name who follows it up."
+        for line in movers
+        if severity_of(line) != "info"
+    ][:2]
+    actions += [
+        f"Start with {row}: go through its {inside(name_of(cells[0]))} with those responsible."
+        for cells in rankings
+        if (row := row_of(cells[0]))
+    ]
+    if movers:
+        actions.append(
+            f"Look at {inside(name_of(movers[0]))} again in the next report, to see whether this lasts."
+        )
+    else:
+        actions.append("Keep the present course; nothing here asks for a change of plan.")
+    if len(actions) < 2:  # noqa: PLR2004 — a brief names at least two next steps
+        actions.append("Share this brief with those who own the figures.")
+    return actions
+
+
+def _charts(tables: list[Table]) -> list[dict[str, str]]:
+    charts = []
+    for table in tables:
+        if not table.keys:
+            continue
+        key, unit = table.keys[0]
+        in_time = unit == "date" or any(word in key.lower().split("_") for word in _TIME_WORDS)
+        for column, cells in sorted(
+            table.columns.items(), key=lambda item: not (item[1] and item[1][0].good)
+        ):
+            title = name_of(cells[0]) if cells else humanize(column).capitalize()
+            charts.append(
+                {
+                    "title": f"{title} by {humanize(key).lower()}",
+                    "kind": "line" if in_time else "bar",
+                    "table": table.id,
+                    "x": key,
+                    "y": column,
+                }
+            )
+            break
+    return charts
