@@ -108,7 +108,8 @@ def _movement(line: Line) -> Finding:
             "That is an improvement." if better else "That is the wrong direction for this figure."
         )
     sentences += [
-        f"Compared with {period_of(other.id)}, when it stood at {cite(line, other.id)}, it is {compared(other)}."
+        f"Compared with {period_of(other.id)}, when it stood at {cite(line, other.id)},"
+        f" it is {compared(other)}."
         for other in others
     ]
     return {

@@ -7,6 +7,10 @@ from typing import Any
 
 from kimi_provider.testing.tokens import count_tokens
 
+_REASONING = (
+    "This is the simulator thinking, not Kimi. I answer from what the prompt holds, and nothing else."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ToolRequest:
@@ -27,7 +31,7 @@ class Answer:
     """
 
     content: str = ""
-    reasoning: str = "This is the simulator thinking, not Kimi. I answer from what the prompt holds, and nothing else."
+    reasoning: str = _REASONING
     tools: tuple[ToolRequest, ...] = ()
     finish: str = ""
     chunk_delay: float | None = None
@@ -54,31 +58,33 @@ class Answer:
         for stop in stops:
             if stop and stop in answer.content:
                 answer = replace(answer, content=answer.content.partition(stop)[0], tools=())
-        return answer if answer.completion_tokens() <= limit else answer._cut(limit)
+        return answer if answer.completion_tokens() <= limit else _cut(answer, limit)
 
-    def _cut(self, limit: int) -> Answer:
-        thinking = self.reasoning_tokens()
-        if thinking >= limit:
-            kept = self.reasoning[: len(self.reasoning) * limit // thinking]
-            return replace(self, reasoning=kept, content="", tools=(), finish="length")
-        left = limit - thinking
-        text = count_tokens(self.content)
-        if text >= left:
-            return replace(
-                self, content=self.content[: len(self.content) * left // text], tools=(), finish="length"
-            )
-        whole: list[ToolRequest] = []
-        left -= text
-        for tool in self.tools:
-            size = count_tokens(tool.name) + count_tokens(tool.arguments)
-            if size > left:
-                whole.append(
-                    replace(tool, arguments=tool.arguments[: len(tool.arguments) * left // size])
-                )
-                break
-            whole.append(tool)
-            left -= size
-        return replace(self, tools=tuple(whole), finish="length")
+
+def _cut(answer: Answer, limit: int) -> Answer:
+    thinking = answer.reasoning_tokens()
+    if thinking >= limit:
+        kept = answer.reasoning[: len(answer.reasoning) * limit // thinking]
+        return replace(answer, reasoning=kept, content="", tools=(), finish="length")
+    left = limit - thinking
+    text = count_tokens(answer.content)
+    if text >= left:
+        return replace(
+            answer,
+            content=answer.content[: len(answer.content) * left // text],
+            tools=(),
+            finish="length",
+        )
+    whole: list[ToolRequest] = []
+    left -= text
+    for tool in answer.tools:
+        size = count_tokens(tool.name) + count_tokens(tool.arguments)
+        if size > left:
+            whole.append(replace(tool, arguments=tool.arguments[: len(tool.arguments) * left // size]))
+            break
+        whole.append(tool)
+        left -= size
+    return replace(answer, tools=tuple(whole), finish="length")
 
 
 def usage(

@@ -95,16 +95,22 @@ def _problem(line: Any, ids: set[str], before: list[dict[str, Any]]) -> str | No
     custom_id, model = line.get("custom_id"), line["body"].get("model")
     if not isinstance(custom_id, str) or not custom_id:
         return "has no custom_id"
-    if custom_id in ids:
-        return f"repeats custom_id {custom_id}"
+    repeated = custom_id in ids
     ids.add(custom_id)
-    if line.get("method") != "POST" or line.get("url") != CHAT_URL:
-        return f"must be a POST to {CHAT_URL}"
-    if model not in LIVE or not LIVE[model].batch:
-        return f"names model {model}, which batches do not support"
-    if before and before[0]["body"]["model"] != model:
-        return "names another model than the lines before it"
-    return "asks for a stream" if line["body"].get("stream") else None
+    wrong = (
+        (repeated, f"repeats custom_id {custom_id}"),
+        (line.get("method") != "POST" or line.get("url") != CHAT_URL, f"must be a POST to {CHAT_URL}"),
+        (
+            model not in LIVE or not LIVE[model].batch,
+            f"names model {model}, which batches do not support",
+        ),
+        (
+            bool(before) and before[0]["body"]["model"] != model,
+            "names another model than the lines before it",
+        ),
+        (bool(line["body"].get("stream")), "asks for a stream"),
+    )
+    return next((problem for bad, problem in wrong if bad), None)
 
 
 async def list_batches(exchange: Exchange) -> tuple[int, Any]:

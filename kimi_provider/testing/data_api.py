@@ -61,8 +61,8 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 @cache
-def _flights() -> dict[date, list[Row]]:
-    days: dict[date, list[Row]] = {}
+def _flights() -> dict[date, list[dict[str, str]]]:
+    days: dict[date, list[dict[str, str]]] = {}
     for month in (1, 2):
         for raw in _rows(f"flights-{_YEAR}-{month:02}.csv.gz"):
             days.setdefault(date(_YEAR, month, int(raw["day"])), []).append(raw)
@@ -80,8 +80,8 @@ def _flight(day: date, raw: dict[str, str]) -> Row:
 
 
 @cache
-def _weather() -> dict[date, list[Row]]:
-    days: dict[date, list[Row]] = {}
+def _weather() -> dict[date, list[dict[str, str]]]:
+    days: dict[date, list[dict[str, str]]] = {}
     for raw in _rows("weather-2013-01-02.csv.gz"):
         day = date(int(raw["year"]), int(raw["month"]), int(raw["day"]))
         days.setdefault(day, []).append(raw)
@@ -139,13 +139,13 @@ def _whole(query: dict[str, str], name: str, default: int, high: int) -> int:
 
 
 def _selection(
-    query: dict[str, str], days: dict[date, list[Row]], shaped: Callable[[date, dict[str, str]], Row]
-) -> list[tuple[date, Row, Callable[[date, dict[str, str]], Row]]]:
+    query: dict[str, str], days: dict[date, list[dict[str, str]]]
+) -> list[tuple[date, dict[str, str]]]:
     first, last = _day(query, "from"), _day(query, "to")
     if first and last and first > last:
         raise _QueryError(f"from ({first}) must not be after to ({last})")
     return [
-        (day, raw, shaped)
+        (day, raw)
         for day, rows in sorted(days.items())
         if (first is None or day >= first) and (last is None or day <= last)
         for raw in rows
@@ -187,24 +187,16 @@ def _page(
 async def read(exchange: Exchange) -> tuple[int, Any]:
     """Answer ``GET /data/{name}``; an unknown name is 404, a malformed query 400."""
     name, query = exchange.path_values["name"], exchange.query
-
-    def dated(item: tuple[date, Row, Callable[[date, dict[str, str]], Row]]) -> Row:
-        day, raw, shaped = item
-        return shaped(day, raw)
-
-    def same(row: Row) -> Row:
-        return row
-
+    sources: dict[str, tuple[Callable[[], list[Any]], Callable[[Any], Row]]] = {
+        "flights": (lambda: _selection(query, _flights()), lambda item: _flight(*item)),
+        "weather": (lambda: _selection(query, _weather()), lambda item: _observation(*item)),
+        "airlines": (_airlines, dict),
+        "airports": (_airports, dict),
+        "hostile": (lambda: list(HOSTILE), dict),
+    }
+    if name not in sources:
+        return 404, {"error": f"there is no data set {name!r}; there are {', '.join(sources)}"}
     try:
-        if name == "flights":
-            return _page(exchange, lambda: _selection(query, _flights(), _flight), dated)
-        if name == "weather":
-            return _page(exchange, lambda: _selection(query, _weather(), _observation), dated)
-        tables = {"airlines": _airlines, "airports": _airports, "hostile": lambda: list(HOSTILE)}
-        if name in tables:
-            return _page(exchange, tables[name], same)
+        return _page(exchange, *sources[name])
     except _QueryError as error:
         return 400, {"error": str(error)}
-    return 404, {
-        "error": f"there is no data set {name!r}; there are flights, weather, airlines, airports, hostile"
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
 
+_EMPTY_EVENT = (
+    b'data: {"id":"","object":"chat.completion.chunk","created":0,"model":"","choices":[]}\n\n'
+)
 _BODYLESS = (204, 304)
 BOMB_BYTES = 256 * 1024 * 1024
 _FINISH = re.compile(rb'"finish_reason":"')
@@ -61,40 +65,44 @@ async def answer_instead(
     fault: Fault, path: str, transport: asyncio.Transport, receive: Receive, send: Send
 ) -> bool:
     """Answer in the place of the service, where the fault is of that sort; return whether it was."""
+    if fault.kind == "close_before":
+        await abort(transport, receive)
+    elif fault.kind == "stall_before":
+        if not await until_disconnect(receive, fault.seconds):
+            await abort(transport, receive)
+        raise ClientLeftError
+    elif fault.kind == "comments_only":
+        await _comments_only(fault, transport, send)
+    elif (replacement := await _replacement(fault, path)) is not None:
+        await send_whole(send, *replacement)
+    else:
+        return False
+    return True
+
+
+async def _replacement(fault: Fault, path: str) -> tuple[int, bytes, dict[str, str]] | None:
     kind = fault.kind
     json_type = {"Content-Type": "application/json; charset=utf-8"}
     if kind in ERRORS:
         status, error_type, message = ERRORS[kind]
         body = msgspec.json.encode(error_body(path, error_type, message))
-        await send_whole(send, status, body, json_type | fault.retry_after_header())
-    elif kind in PAGES:
+        return status, body, json_type | fault.retry_after_header()
+    if kind in PAGES:
         status, title = PAGES[kind]
-        headers = {"Content-Type": "text/html"} | fault.retry_after_header()
-        await send_whole(send, status, page(title).encode(), headers)
-    elif kind == "error_in_200":
-        body = msgspec.json.encode(
-            error_body(path, "server_error", "Upstream failed, please try again later")
-        )
-        await send_whole(send, 200, body, json_type)
-    elif kind == "answer":
-        await send_whole(send, fault.status, fault.body.encode(), fault.headers)
-    elif kind == "redirect":
-        target = fault.body or "http://127.0.0.1:9/elsewhere"
-        await send_whole(send, 307, b"", {"Location": target})
-    elif kind == "gzip_bomb":
-        bomb = await asyncio.to_thread(gzip.compress, b" " * BOMB_BYTES, 9)
-        await send_whole(send, 200, bomb, json_type | {"Content-Encoding": "gzip"})
-    elif kind == "close_before":
-        await abort(transport, receive)
-    elif kind == "stall_before":
-        if not await until_disconnect(receive, fault.seconds):
-            await abort(transport, receive)
-        raise ClientLeftError
-    elif kind == "comments_only":
-        await _comments_only(fault, transport, send)
-    else:
-        return False
-    return True
+        return status, page(title).encode(), {"Content-Type": "text/html"} | fault.retry_after_header()
+    if kind == "error_in_200":
+        error = error_body(path, "server_error", "Upstream failed, please try again later")
+        return 200, msgspec.json.encode(error), json_type
+    if kind == "redirect":
+        return 307, b"", {"Location": fault.body or "http://127.0.0.1:9/elsewhere"}
+    if kind == "gzip_bomb":
+        return 200, await asyncio.to_thread(_bomb), json_type | {"Content-Encoding": "gzip"}
+    return (fault.status, fault.body.encode(), fault.headers) if kind == "answer" else None
+
+
+@cache
+def _bomb() -> bytes:
+    return gzip.compress(b" " * BOMB_BYTES, 1)
 
 
 async def _comments_only(fault: Fault, transport: asyncio.Transport, send: Send) -> None:
@@ -205,8 +213,7 @@ class Effect:
 
     async def _empty_choices(self, body: bytes, more: bool) -> None:
         if self._parts == 0 and more:
-            event = b'data: {"id":"","object":"chat.completion.chunk","created":0,"model":"","choices":[]}\n\n'
-            await self._pass(event, more=True)
+            await self._pass(_EMPTY_EVENT, more=True)
         await self._pass(body, more)
 
     async def _close_after(self, _body: bytes, more: bool) -> None:
@@ -227,11 +234,10 @@ class Effect:
 
     async def _rewritten(self, body: bytes, more: bool) -> None:
         kind = self._fault.kind
-        if kind == "no_done" and body.startswith(b"data: [DONE]"):
+        done = body.startswith(b"data: [DONE]")
+        if (kind == "no_done" and done) or (kind == "no_finish" and _FINISH.search(body)):
             body = b""
-        elif kind == "no_finish" and _FINISH.search(body):
-            body = b""
-        elif kind == "malformed_json" and self._due and not body.startswith(b"data: [DONE]"):
+        elif kind == "malformed_json" and self._due and not done:
             body = body[: len(body) // 2] + (b"\n\n" if body.startswith(b"data:") else b"")
         elif kind == "crlf":
             body = body.replace(b"\n", b"\r\n")

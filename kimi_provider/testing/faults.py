@@ -12,17 +12,30 @@ from kimi_provider.exceptions import ConfigurationError
 
 _OVERLOADED = "The engine is currently overloaded, please try again later"
 _ACCOUNT = "Your account org-simulator<ak-simulator>"
-_HTML = "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n</body>\r\n</html>\r\n"
+_REACHED = f"{_ACCOUNT} request reached organization"
+_LIMITED = "rate_limit_reached_error"
+_LATER = "please try again after 1 seconds"
+OUT_OF_BALANCE = (
+    f"{_ACCOUNT} is suspended, please check your plan and billing details: insufficient balance"
+)
+_HTML = (
+    "<html>\r\n<head><title>{0}</title></head>\r\n"
+    "<body>\r\n<center><h1>{0}</h1></center>\r\n</body>\r\n</html>\r\n"
+)
 
 # kind → (status, type, message): errors in the service's own JSON.
 ERRORS: dict[str, tuple[int, str, str]] = {
-    "rate_limit": (429, "rate_limit_reached_error", f"{_ACCOUNT} request reached organization max RPM: 3, please try again after 1 seconds"),
-    "concurrency": (429, "rate_limit_reached_error", f"{_ACCOUNT} request reached organization max concurrency: 1, please try again after 1 seconds"),
-    "tpm": (429, "rate_limit_reached_error", f"{_ACCOUNT} request reached organization TPM rate limit, current:500123, limit:500000"),
-    "tpd": (429, "rate_limit_reached_error", f"{_ACCOUNT} request reached organization TPD rate limit,current:1500001, limit:1500000"),
+    "rate_limit": (429, _LIMITED, f"{_REACHED} max RPM: 3, {_LATER}"),
+    "concurrency": (429, _LIMITED, f"{_REACHED} max concurrency: 1, {_LATER}"),
+    "tpm": (429, _LIMITED, f"{_REACHED} TPM rate limit, current:500123, limit:500000"),
+    "tpd": (429, _LIMITED, f"{_REACHED} TPD rate limit,current:1500001, limit:1500000"),
     "overloaded": (429, "engine_overloaded_error", _OVERLOADED),
-    "quota": (429, "exceeded_current_quota_error", f"{_ACCOUNT} is suspended, please check your plan and billing details: insufficient balance"),
-    "content_filter": (400, "content_filter", "The request was rejected because it was considered high risk"),
+    "quota": (429, "exceeded_current_quota_error", OUT_OF_BALANCE),
+    "content_filter": (
+        400,
+        "content_filter",
+        "The request was rejected because it was considered high risk",
+    ),
     "unauthorized": (401, "invalid_authentication_error", "Invalid Authentication"),
     "forbidden": (403, "permission_denied_error", "You do not have permission to access this resource"),
     "not_found": (404, "resource_not_found_error", "The requested resource was not found"),
@@ -31,7 +44,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "unexpected_output": (500, "unexpected_output", "The model gave an unexpected output"),
     "unavailable": (503, "server_unavailable", "Service temporarily unavailable"),
     "gateway_invalid": (500, "comet_api_error", "invalid request (request id: sim-0001)"),
-}  # fmt: skip
+}
 
 # kind → status: pages of a proxy in front of the service.
 PAGES = {
@@ -45,8 +58,9 @@ PAGES = {
 # Kinds that act on the answer as it leaves; see `effects.py`.
 EFFECTS = frozenset(
     {
-        "cut", "end_early", "stall", "slow", "glued", "no_done", "no_finish", "malformed_json", "keep_alives",
-        "crlf", "split_data", "tiny_packets", "empty_choices", "close_after", "error_after", "stall_after",
+        "cut", "end_early", "stall", "slow", "glued", "no_done", "no_finish", "malformed_json",
+        "keep_alives", "crlf", "split_data", "tiny_packets", "empty_choices", "close_after",
+        "error_after", "stall_after",
     }
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ import msgspec
 from kimi_provider.testing import mind, wire
 from kimi_provider.testing.answers import usage
 from kimi_provider.testing.effects import ClientLeftError, send_whole
+from kimi_provider.testing.faults import OUT_OF_BALANCE
 from kimi_provider.testing.models import listing
 from kimi_provider.testing.refusal import RefusalError
 from kimi_provider.testing.scenarios import calls_made
@@ -73,12 +74,7 @@ def complete(body: dict[str, Any], state: State, owner: str) -> tuple[Answer, wi
     dialect = state.scenarios.dialect
     body, model, prompt = check_chat(body, reasoning_key=dialect.reasoning_key)
     if state.balance <= 0:
-        raise RefusalError(
-            "Your account org-simulator<ak-simulator> is suspended, please check your plan and billing details:"
-            " insufficient balance",
-            status=429,
-            error_type="exceeded_current_quota_error",
-        )
+        raise RefusalError(OUT_OF_BALANCE, status=429, error_type="exceeded_current_quota_error")
     stop = body.get("stop") or ()
     answer = mind.answer(body, model, state.scenarios).shaped(
         thinks=model.thinks(body),

@@ -41,7 +41,7 @@ async def serve(
             self.scope["state"]["transport"] = self.transport
 
     config = uvicorn.Config(
-        App(state),  # type: ignore[arg-type] — plain dictionaries instead of uvicorn's typed ones
+        App(state),
         http=Protocol,
         ws="none",
         lifespan="off",
@@ -54,7 +54,7 @@ async def serve(
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not serving.done():
+    while not server.started and not serving.done():  # noqa: ASYNC110 — uvicorn offers no event
         await asyncio.sleep(0.002)
     started.set()
     stopped = asyncio.create_task(stop.wait())

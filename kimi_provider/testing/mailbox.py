@@ -6,10 +6,10 @@ import base64
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec

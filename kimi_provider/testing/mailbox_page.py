@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import html as markup
 import re
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,40 +22,15 @@ _REFRESH_SECONDS = 10
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-src 'self'; base-uri 'none'"
 )
-MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; sandbox"
+MAIL_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none';"
+    " sandbox"
+)
 
-_STYLE = """
-:root { color-scheme: light dark; --ink:#1c2330; --dim:#5c6675; --line:#e1e5eb; --paper:#fff; --back:#f4f6f9;
-  --accent:#1f5fbf; }
-@media (prefers-color-scheme: dark) { :root { --ink:#e7ebf2; --dim:#a0abbb; --line:#323a47; --paper:#1b212b;
-  --back:#12161d; --accent:#82b1ff; } }
-* { box-sizing:border-box; }
-body { margin:0; background:var(--back); color:var(--ink);
-  font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif; }
-main { max-width:860px; margin:0 auto; padding:28px 16px 48px; }
-h1 { font-size:22px; margin:0 0 4px; overflow-wrap:anywhere; }
-a { color:var(--accent); }
-.dim { color:var(--dim); }
-.card { background:var(--paper); border:1px solid var(--line); border-radius:10px; overflow:hidden; margin-top:18px; }
-.mail { display:grid; grid-template-columns:minmax(0,1fr) auto; gap:2px 16px; padding:14px 18px; color:inherit;
-  text-decoration:none; border-top:1px solid var(--line); }
-.mail:first-child { border-top:0; }
-.mail:hover, .mail:focus-visible { background:var(--back); }
-.mail b { overflow:hidden; text-overflow:ellipsis; white-space:nowrap; }
-.mail span { overflow:hidden; text-overflow:ellipsis; white-space:nowrap; font-size:13px; color:var(--dim); }
-.mail span:nth-child(even) { text-align:right; }
-.empty { padding:48px 18px; text-align:center; color:var(--dim); }
-dl { display:grid; grid-template-columns:max-content minmax(0,1fr); gap:2px 14px; margin:14px 0 0; font-size:14px; }
-dt { color:var(--dim); } dd { margin:0; overflow-wrap:anywhere; }
-nav { display:flex; flex-wrap:wrap; gap:6px; padding:10px 14px; border-bottom:1px solid var(--line); }
-nav a { padding:4px 12px; border-radius:6px; text-decoration:none; font-size:14px; }
-nav a[aria-current] { background:var(--accent); color:var(--paper); }
-nav i { flex:1; }
-.stage { background:#e9edf2; padding:16px; overflow:auto; }
-iframe { display:block; margin:0 auto; border:0; background:#fff; height:78vh; min-height:560px; max-width:100%; }
-pre { margin:0; padding:18px; white-space:pre-wrap; overflow-wrap:anywhere; font:13px/1.55 ui-monospace,Menlo,Consolas,
-  monospace; }
-"""
+
+@cache
+def _style() -> str:
+    return (files("kimi_provider.testing") / "mailbox.css").read_text()
 
 
 async def listing(exchange: Exchange) -> tuple[int, bytes]:
@@ -62,7 +39,8 @@ async def listing(exchange: Exchange) -> tuple[int, bytes]:
     rows = "".join(_row(mail) for mail in reversed(mails))
     count = f"{len(mails)} {'message' if len(mails) == 1 else 'messages'}"
     content = (
-        f'<h1>Mailbox</h1><p class="dim">{count} that the simulated SendGrid took. Nothing left this machine.</p>'
+        f'<h1>Mailbox</h1><p class="dim">{count} that the simulated SendGrid took.'
+        " Nothing left this machine.</p>"
         f'<div class="card">{rows or _EMPTY}</div>'
     )
     return 200, _page(exchange, "Mailbox", content, refresh=True)
@@ -78,7 +56,8 @@ def _row(mail: Mail) -> str:
     return (
         f'<a class="mail" href="/mailbox/{mail.number}"><b>{_escaped(mail.subject)}</b>'
         f"<span>{mail.received_at:%d %b %Y, %H:%M:%S} UTC</span>"
-        f"<span>to {_escaped(', '.join(mail.recipients))}</span><span>#{mail.number}{extra}{state}</span></a>"
+        "<span>to"
+        f" {_escaped(', '.join(mail.recipients))}</span><span>#{mail.number}{extra}{state}</span></a>"
     )
 
 
@@ -202,6 +181,7 @@ def _page(exchange: Exchange, title: str, content: str, *, refresh: bool = False
     again = f'<meta http-equiv="refresh" content="{_REFRESH_SECONDS}">' if refresh else ""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{_escaped(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">{again}<style>{_STYLE}</style></head>'
+        '<meta name="viewport" content="width=device-width,'
+        f' initial-scale=1">{again}<style>{_style()}</style></head>'
         f"<body><main>{content}</main></body></html>"
     ).encode()

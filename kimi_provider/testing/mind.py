@@ -70,7 +70,8 @@ def _echo(body: dict[str, Any]) -> Answer:
     results = texts(messages[position + 1 :], "tool")
     content = f"This is the simulator, not Kimi. You wrote: {said}"
     if results:
-        content += f" The last of {len(results)} tool results was: {' '.join(results[-1].split())[:_ECHO_LENGTH]}"
+        last = " ".join(results[-1].split())[:_ECHO_LENGTH]
+        content += f" The last of {len(results)} tool results was: {last}"
     return Answer(content=content)
 
 

@@ -1,4 +1,4 @@
-"""The models that the simulator lists, and what each family accepts; see the Kimi API's parameter table."""
+"""The models that the simulator lists, and what each family accepts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _K2_THINKING = {
 LIVE = {
     model.id: model
     for model in (
-        # Gone from Moonshot since 2026-05-25, still routed by other hosts, which the simulator stands for.
+        # Gone from Moonshot since 2026-05-25, but other hosts still route to them.
         Model("kimi-k2-thinking", **_K2_THINKING),  # type: ignore[arg-type]
         Model("kimi-k2-thinking-turbo", **_K2_THINKING),  # type: ignore[arg-type]
         Model("kimi-k2.6", thinking=("enabled", "disabled"), keep=(None, "all"), batch=True),

@@ -79,7 +79,7 @@ def _tools(
     turn: _Turn, *, steps: int = 3, tool: str | None = None, arguments: Any = None, per_turn: int = 1,
     final: str | None = None,
 ) -> Answer:  # fmt: skip
-    """``steps`` turns that call tools, ``per_turn`` calls each; ``{step}`` in arguments counts the calls."""
+    """Call tools for ``steps`` turns, ``per_turn`` calls each; ``{step}`` in arguments counts them."""
     if not turn.offers_tools or turn.step >= steps * per_turn:
         return turn.last(final)
     calls = tuple(turn.call(tool, arguments, turn.step + n) for n in range(per_turn))
@@ -144,8 +144,8 @@ def _truncated_call(
 
 
 def _leaked(
-    turn: _Turn, *, tool: str | None = None, arguments: Any = None, place: str = "content", think: bool = False,
-    finish: str = "stop", final: str | None = None,
+    turn: _Turn, *, tool: str | None = None, arguments: Any = None, place: str = "content",
+    think: bool = False, finish: str = "stop", final: str | None = None,
 ) -> Answer:  # fmt: skip
     """Write a call as the model's own markers into ``content`` or ``reasoning``, as leaking hosts do."""
     if not turn.offers_tools or turn.step > 0 or texts(turn.body["messages"], "tool"):
@@ -298,7 +298,7 @@ def calls_made(body: dict[str, Any]) -> int:
 
 
 def _allows(body: dict[str, Any], needed: int | None) -> bool:
-    asked = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+    asked: int = body.get("max_completion_tokens") or body.get("max_tokens") or 0
     return needed is not None and asked >= needed
 
 

@@ -32,6 +32,8 @@ def _refused(exchange: Exchange) -> tuple[int, Any] | None:
 def _json_body(exchange: Exchange) -> tuple[dict[str, Any], tuple[int, Any] | None]:
     if exchange.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return {}, (415, _errors("Content-Type should be application/json."))
+    if len(exchange.body) > MAX_BYTES:
+        return {}, (413, _errors("Payload Too Large: the message is larger than 30MB"))
     try:
         body = msgspec.json.decode(exchange.body)
     except msgspec.DecodeError:
@@ -45,8 +47,6 @@ async def send(exchange: Exchange) -> tuple[int, Any]:
     """Answer ``POST /v3/mail/send``; 202 means queued."""
     if refused := _refused(exchange):
         return refused
-    if len(exchange.body) > MAX_BYTES:
-        return 413, _errors("Payload Too Large: the message is larger than 30MB")
     body, problem = _json_body(exchange)
     if problem:
         return problem
@@ -54,7 +54,8 @@ async def send(exchange: Exchange) -> tuple[int, Any]:
         return 400, {"errors": problems}
     if body["from"]["email"].startswith(_UNVERIFIED):
         return 403, _errors(
-            "The from address does not match a verified Sender Identity. Mail cannot be sent until this error is"
+            "The from address does not match a verified Sender Identity. Mail cannot be sent until"
+            " this error is"
             " resolved.",
             field="from",
         )

@@ -81,7 +81,7 @@ class Simulator:
 
     @property
     def data_url(self) -> str:
-        """Base URL of the data API: ``/flights``, ``/weather``, ``/airlines``, ``/airports``, ``/hostile``."""
+        """Base URL of the data API, where ``/flights``, ``/weather`` and the others are."""
         return f"{self.url}/data"
 
     @property
@@ -185,7 +185,8 @@ class Simulator:
         except OSError as error:
             listener.close()
             raise ConfigurationError(
-                f"The simulator cannot listen on {self.url}: {error.strerror}. Choose another port, or 0 for a free one."
+                f"The simulator cannot listen on {self.url}: {error.strerror}. Choose another port, or"
+                " 0 for a free one."
             ) from error
         listener.listen(_BACKLOG)
         host, port = listener.getsockname()

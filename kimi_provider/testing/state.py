@@ -42,6 +42,7 @@ class State:
     mailbox: Mailbox = field(init=False)
 
     def __post_init__(self) -> None:
+        """Open the mailbox."""
         self.mailbox = Mailbox(self.state_dir)
 
     def reset(self) -> None:

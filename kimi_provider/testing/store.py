@@ -36,7 +36,7 @@ class FileStore:
 
     def add_file(self, name: str, purpose: str, content: bytes) -> dict[str, Any]:
         """Keep a file, and return what the API says of it."""
-        about = {
+        about: dict[str, Any] = {
             "id": f"file-{uuid.uuid4().hex[:20]}",
             "object": "file",
             "bytes": len(content),

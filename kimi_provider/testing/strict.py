@@ -131,8 +131,9 @@ def _check_sampling(body: dict[str, Any], model: Model) -> None:
 def _check_stop(stop: object) -> None:
     if stop is None:
         return
-    stops = stop if isinstance(stop, list) else [stop]
-    if not all(isinstance(one, str) for one in stops):
+    given = stop if isinstance(stop, list) else [stop]
+    stops = [one for one in given if isinstance(one, str)]
+    if len(stops) < len(given):
         raise RefusalError("Invalid request: stop must be a string or an array of strings")
     if len(stops) > MAX_STOPS:
         raise RefusalError(f"Invalid request: stop can have at most {MAX_STOPS} sequences")
@@ -197,7 +198,8 @@ def _check_tool(tool: object) -> str:
         raise RefusalError("Invalid request: tools.type must be function or builtin_function")
     if not isinstance(name, str) or not TOOL_NAME.fullmatch(name):
         raise RefusalError(
-            "Invalid request: function name is invalid, must start with a letter and can contain letters,"
+            "Invalid request: function name is invalid, must start with a letter and can contain"
+            " letters,"
             " numbers, underscores, and dashes"
         )
     parameters = function.get("parameters")
@@ -271,6 +273,7 @@ def _check_window(body: dict[str, Any], model: Model) -> int:
     asked = body.get("max_completion_tokens") or body.get("max_tokens") or 0
     if prompt + asked > model.context:
         raise RefusalError(
-            f"Invalid request: Your request exceeded model token limit: {model.context} (requested: {prompt + asked})"
+            f"Invalid request: Your request exceeded model token limit: {model.context} (requested:"
+            f" {prompt + asked})"
         )
     return prompt

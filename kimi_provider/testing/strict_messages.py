@@ -122,6 +122,8 @@ def _take_result(message: dict[str, Any], pending: dict[str, None]) -> None:
 def _refuse_pending(pending: dict[str, None]) -> None:
     if pending:
         raise RefusalError(
-            "Invalid request: an assistant message with 'tool_calls' must be followed by tool messages responding"
-            f" to each 'tool_call_id'. The following tool_call_ids did not have response messages: {', '.join(pending)}"
+            "Invalid request: an assistant message with 'tool_calls' must be followed by tool messages"
+            " responding"
+            " to each 'tool_call_id'. The following tool_call_ids did not have response messages:"
+            f" {', '.join(pending)}"
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kimi_provider.testing.brief import Baseline, Line
 
-_PLAIN = re.compile(r"[^\W\d_](?:[^\W\d_]|[ '’&.,()/\-])*")
+_PLAIN = re.compile(r"[^\W\d_](?:[^\W\d_]|[ '\u2019&.,()/\-])*")
 _MAX_NAME = 60
 _SEPARATOR = " — "
 _SHARPLY, _SLIGHTLY = 0.5, 0.05
