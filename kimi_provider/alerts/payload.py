@@ -1,0 +1,181 @@
+"""Message → the JSON of SendGrid's ``POST /v3/mail/send``, by the official library's own classes.
+
+Limits are those of SendGrid's OpenAPI description (``twilio/sendgrid-oai``) and of "limitations" in its
+Mail Send documentation. They are checked here, before anything leaves, because the service's own
+answers name a field of the JSON and not the thing to change.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kimi_provider.alerts.addresses import check_address
+from kimi_provider.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kimi_provider.alerts.addresses import Recipient
+    from kimi_provider.alerts.message import Message
+
+MAX_BYTES = 30_000_000
+MAX_RECIPIENTS = 1000
+MAX_CATEGORIES = 10
+MAX_CATEGORY_LENGTH = 255
+MAX_CUSTOM_ARGS_BYTES = 10_000
+
+# The service hands it back with each event of the mail, by which an event finds its ledger entry.
+MESSAGE_ID_ARG = "kimi_message_id"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request: the recipients it is for, and its JSON body."""
+
+    recipients: tuple[Recipient, ...]
+    body: dict[str, Any]
+
+
+def build_requests(
+    message: Message, to: Sequence[Recipient], *, message_id: str, per_request: int = MAX_RECIPIENTS
+) -> tuple[Request, ...]:
+    """Return the requests that send a message, with one personalization a recipient.
+
+    Recipients of one request do not see each other: each personalization is a mail of its own.
+
+    :param message: what to send.
+    :param to: who gets it, each once.
+    :param message_id: our id of the message; goes into the custom argument ``kimi_message_id``.
+    :param per_request: the most recipients in one request, up to 1000.
+    :raises ConfigurationError: if the message is beyond a limit of the service.
+    """
+    if not 1 <= per_request <= MAX_RECIPIENTS:
+        raise ConfigurationError(
+            f"SendGrid takes 1 to {MAX_RECIPIENTS} recipients in one request; got {per_request}."
+        )
+    head = _head(message, message_id)
+    groups = [tuple(to[start : start + per_request]) for start in range(0, len(to), per_request)]
+    requests = tuple(Request(group, {**head, "personalizations": _one_each(group)}) for group in groups)
+    _check_size(requests)
+    return requests
+
+
+def _head(message: Message, message_id: str) -> dict[str, Any]:
+    """Build all that is the same for every recipient."""
+    from sendgrid.helpers import mail as sg
+    from sendgrid.helpers.mail.exceptions import ApiKeyIncludedException
+
+    mail = sg.Mail()
+    mail.from_email = _sender(message)
+    if message.reply_to is not None:
+        mail.reply_to = sg.ReplyTo(check_address("reply_to address", message.reply_to))
+    mail.subject = sg.Subject(message.subject)
+    try:
+        mail.add_content(sg.Content(sg.MimeType.text, message.text))
+        mail.add_content(sg.Content(sg.MimeType.html, message.html))
+    except ApiKeyIncludedException:
+        raise ConfigurationError("The message contains a SendGrid API key. Take it out.") from None
+    # The library puts each file and category before those it has, hence the reversed order.
+    for file in reversed([*_inline(message), *_attached(message)]):
+        mail.add_attachment(file)
+    for category in reversed(_categories(message)):
+        mail.add_category(sg.Category(category))
+    for key, value in _custom_args(message, message_id).items():
+        mail.add_custom_arg(sg.CustomArg(key, value))
+    clicks = sg.ClickTracking(enable=message.click_tracking, enable_text=message.click_tracking)
+    mail.tracking_settings = sg.TrackingSettings(click_tracking=clicks)
+    head: dict[str, Any] = mail.get()
+    return head
+
+
+def _one_each(recipients: Sequence[Recipient]) -> list[dict[str, Any]]:
+    from sendgrid.helpers import mail as sg
+
+    personalizations = []
+    for recipient in recipients:
+        personalization = sg.Personalization()
+        to = sg.To()
+        # Set apart: the constructor would parse the address again, by laxer rules.
+        to.email, to.name = recipient.address, recipient.name
+        personalization.add_to(to)
+        personalizations.append(personalization.get())
+    return personalizations
+
+
+def _sender(message: Message) -> Any:
+    from sendgrid.helpers import mail as sg
+
+    if message.from_name is not None and not message.from_name.isascii():
+        raise ConfigurationError(
+            f"The sender's name (from_name) {message.from_name!r} has characters beyond ASCII, which "
+            "SendGrid refuses in the sender. Write it without them."
+        )
+    sender = sg.From()
+    sender.email = check_address("sender's address (from_email)", message.from_email)
+    sender.name = message.from_name or None
+    return sender
+
+
+def _inline(message: Message) -> list[Any]:
+    from sendgrid.helpers import mail as sg
+
+    return [
+        sg.Attachment(
+            _base64(image.content),
+            image.filename,
+            image.media_type,
+            disposition="inline",
+            content_id=image.content_id,
+        )
+        for image in message.images
+    ]
+
+
+def _attached(message: Message) -> list[Any]:
+    from sendgrid.helpers import mail as sg
+
+    return [
+        sg.Attachment(_base64(file.content), file.filename, file.media_type, disposition="attachment")
+        for file in message.attachments
+    ]
+
+
+def _categories(message: Message) -> list[str]:
+    categories = list(dict.fromkeys(message.categories))
+    if len(categories) > MAX_CATEGORIES:
+        raise ConfigurationError(
+            f"SendGrid takes {MAX_CATEGORIES} categories a mail; got {len(categories)}."
+        )
+    for category in categories:
+        if not 1 <= len(category) <= MAX_CATEGORY_LENGTH:
+            raise ConfigurationError(
+                f"A category must have 1 to {MAX_CATEGORY_LENGTH} characters; got {len(category)}."
+            )
+    return categories
+
+
+def _custom_args(message: Message, message_id: str) -> dict[str, str]:
+    args = {**message.custom_args, MESSAGE_ID_ARG: message_id}
+    size = len(json.dumps(args).encode())
+    if size >= MAX_CUSTOM_ARGS_BYTES:
+        raise ConfigurationError(
+            f"Custom arguments may have less than {MAX_CUSTOM_ARGS_BYTES} bytes in all; got {size}."
+        )
+    return args
+
+
+def _check_size(requests: Sequence[Request]) -> None:
+    # The first request has the most recipients, and all the rest of them is the same.
+    size = len(json.dumps(requests[0].body)) if requests else 0
+    if size >= MAX_BYTES:
+        raise ConfigurationError(
+            f"The mail has {size / 1e6:.1f} MB with its files encoded; SendGrid takes less than "
+            f"{MAX_BYTES / 1e6:.0f} MB. Attach less, or link to the files instead."
+        )
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()

@@ -1,0 +1,130 @@
+"""SendGrid as a mail service: one call, by the official library, and what came of it.
+
+Protocol facts: SendGrid's OpenAPI description (``twilio/sendgrid-oai``); 202 means queued, there is no
+idempotency header, 429 comes with ``X-RateLimit-Reset`` (Unix seconds) and sometimes ``Retry-After``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+
+from kimi_provider.alerts.verdict import Answer, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from http.client import HTTPMessage
+
+    from kimi_provider.alerts.account import SendGridConfig
+
+_ADDRESS = re.compile(r"[^\s<>\"'(),:;]+@[^\s<>\"'(),:;]+")
+
+
+class SendGridClient:
+    """One account's API by the official library.
+
+    :param config: the account's settings.
+    """
+
+    def __init__(self, config: SendGridConfig) -> None:
+        from sendgrid import SendGridAPIClient
+
+        # At DEBUG the library's transport logs whole requests: the key, the recipients, the mail.
+        logging.getLogger("python_http_client").setLevel(logging.INFO)
+        api = SendGridAPIClient(config.api_key, host=config.host, impersonate_subuser=config.subuser)
+        # Unset, a stalled server would hold the task forever. To be set on the transport itself: the
+        # library's set_sendgrid_data_residency() makes a new one without it.
+        api.client.timeout = config.timeout
+        self._api = api
+        self.config = config
+
+    async def send(self, body: Mapping[str, Any]) -> Answer:
+        """Post one mail and say what came of it; raises nothing for what a network can do."""
+        return await asyncio.to_thread(self.send_blocking, body)
+
+    def send_blocking(self, body: Mapping[str, Any]) -> Answer:
+        """Post one mail from the calling thread; see :meth:`send`."""
+        return _answer(self._call(lambda: self._api.client.mail.send.post(request_body=dict(body))))
+
+    def check(self) -> tuple[bool, str]:
+        """Ask which permissions the key has (``GET /v3/scopes``); sends nothing.
+
+        :returns: whether mail can be sent, and a sentence about it.
+        """
+        reply = self._call(self._api.client.scopes.get)
+        if isinstance(reply, Answer) or reply.status != HTTPStatus.OK:
+            return False, judge(_answer(reply)).detail
+        scopes = _json(reply.body).get("scopes")
+        if not isinstance(scopes, list):
+            return False, f"{self.config.host} did not answer as SendGrid does. Is the host right?"
+        if "mail.send" not in scopes:
+            return False, "The key works, but lacks the permission Mail Send (mail.send)."
+        return True, f"The key may send mail by {self.config.host}."
+
+    def _call(self, request: Callable[[], Any]) -> _Reply | Answer:
+        from python_http_client.exceptions import HTTPError
+
+        try:
+            response = request()
+        except HTTPError as error:
+            return _Reply(error.status_code, error.headers, error.body)
+        except URLError as error:
+            # Raised while connecting and while sending only: with part of a request missing, the
+            # service cannot have taken it.
+            return Answer(status=None, sent=False, detail=f"{self.config.host}: {error.reason}")
+        except (OSError, HTTPException) as error:
+            detail = f"{self.config.host}: {error or type(error).__name__}"
+            return Answer(status=None, sent=True, detail=detail)
+        return _Reply(response.status_code, response.headers, response.body)
+
+
+@dataclass(frozen=True)
+class _Reply:
+    status: int
+    headers: HTTPMessage
+    body: bytes
+
+
+def _answer(reply: _Reply | Answer) -> Answer:
+    if isinstance(reply, Answer):
+        return reply
+    errors = _json(reply.body).get("errors")
+    told = [e.get("message") for e in errors if isinstance(e, dict)] if isinstance(errors, list) else []
+    said = " ".join(text for text in told if isinstance(text, str))
+    return Answer(
+        status=reply.status,
+        sent=True,
+        message_id=reply.headers.get("X-Message-Id"),
+        retry_after=_retry_after(reply.headers),
+        detail=_ADDRESS.sub("(address)", said)[:500],
+    )
+
+
+def _json(body: bytes | None) -> dict[str, Any]:
+    try:
+        data = json.loads(body or b"")
+    except ValueError:  # proxies answer in HTML
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _retry_after(headers: HTTPMessage) -> float | None:
+    """Return the seconds that the service asks to wait: RFC 9110's header first, then SendGrid's own."""
+    asked, reset = headers.get("Retry-After"), headers.get("X-RateLimit-Reset")
+    try:
+        if asked is not None and asked.strip().isdigit():
+            return float(asked)
+        if asked is not None:
+            return max(parsedate_to_datetime(asked).timestamp() - time.time(), 0.0)
+        return max(float(reset) - time.time(), 0.0) if reset is not None else None
+    except (TypeError, ValueError):
+        return None

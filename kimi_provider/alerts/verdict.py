@@ -1,0 +1,90 @@
+"""What an answer of the mail service means for the mail: a pure decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kimi_provider.schemas import DeliveryStatus
+
+_QUEUED = 202
+_BAD_REQUEST = 400
+_RATE_LIMIT = 429
+_SERVER_ERROR = 500
+# A gateway's time-out is a time-out: the service behind it may have taken the mail.
+_GATEWAY_TIMEOUT = 504
+
+_WAY_OUT = {
+    401: "The API key is wrong, revoked, or of another region: put a valid one with the permission Mail "
+    "Send into the password of the connection (keys of EU subusers need the extra region=eu).",
+    403: "The key or the sender is not allowed to send: give the key the permission Mail Send, and "
+    "verify the sender's address or domain in SendGrid's Sender Authentication.",
+    404: "There is no such API: the host of the connection must be SendGrid's, without a path.",
+    405: "There is no such API: the host of the connection must be SendGrid's, without a path.",
+    413: "The mail is too large: attach fewer or smaller files, or link to them.",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one request came to.
+
+    :param status: HTTP status, ``None`` where no answer came.
+    :param sent: whether the whole request may have reached the service; with ``status`` ``None`` and
+        this ``False`` it is known that nothing left.
+    :param message_id: the service's id of the mail (``X-Message-Id``).
+    :param retry_after: seconds that the service asks to wait.
+    :param detail: what the service or the network said, without addresses and keys.
+    """
+
+    status: int | None
+    sent: bool
+    message_id: str | None = None
+    retry_after: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of a mail after a request.
+
+    :param status: what to record.
+    :param detail: why, and what to do.
+    :param retry: whether the same request may be sent again now: nothing left, and it may pass.
+    :param retry_after: seconds that the service asks to wait before that.
+    :param for_all: whether other mails would meet the same end, so that sending them is vain.
+    """
+
+    status: DeliveryStatus
+    detail: str = ""
+    retry: bool = False
+    retry_after: float | None = None
+    for_all: bool = False
+
+
+def judge(answer: Answer) -> Verdict:
+    """Decide what is known of the mail of a request.
+
+    Only an answer that says so makes a mail queued, and only an answer or error that excludes that the
+    service took it makes it rejected or failed. All else is ambiguous.
+    """
+    said = f": {answer.detail}" if answer.detail else "."
+    status = answer.status
+    if status is None:
+        if answer.sent:
+            return Verdict(DeliveryStatus.AMBIGUOUS, f"No answer came after the request was sent{said}")
+        why = f"SendGrid could not be reached, and nothing was sent{said}"
+        return Verdict(DeliveryStatus.FAILED, why, retry=True, for_all=True)
+    told = f"SendGrid answered {status}{said}"
+    if status == _QUEUED:
+        return Verdict(DeliveryStatus.QUEUED)
+    if status == _GATEWAY_TIMEOUT or status < _BAD_REQUEST:
+        way_out = "" if status == _GATEWAY_TIMEOUT else " Only 202 means queued; is the host SendGrid's?"
+        return Verdict(DeliveryStatus.AMBIGUOUS, told + way_out)
+    if status == _RATE_LIMIT or status >= _SERVER_ERROR:
+        return Verdict(
+            DeliveryStatus.FAILED, told, retry=True, retry_after=answer.retry_after, for_all=True
+        )
+    # Any refusal but this is of the key, the sender or the size, which all mails share.
+    alone = status == _BAD_REQUEST
+    way_out = _WAY_OUT.get(status, "")
+    return Verdict(DeliveryStatus.REJECTED, f"{told} {way_out}".rstrip(), for_all=not alone)
