@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenacity import AsyncRetrying, retry_if_result
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from kimi_provider.alerts.ledger import Ledger
 from kimi_provider.alerts.payload import MESSAGE_ID_ARG, build_requests
@@ -122,7 +122,9 @@ class _Delivery:
         self._send = send
         self._policy = policy
         self._slots = asyncio.Semaphore(policy.concurrency)
-        self._backoff = wait_exponential_jitter(policy.first_wait, policy.longest_wait)
+        doubling = wait_exponential(policy.first_wait, max=policy.longest_wait)
+        # Apart by chance, so that mails refused together do not come back together.
+        self._backoff = doubling + wait_random(0, policy.first_wait)
         self._entries: dict[str, Entry | None] = {}
         self._halted: Verdict | None = None
         self.receipts: dict[str, DeliveryReceipt] = {}
