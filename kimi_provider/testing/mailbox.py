@@ -7,12 +7,11 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from kimi_provider.testing.eml import to_eml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,34 +72,7 @@ class Mail:
 
     def to_eml(self) -> bytes:
         """Return the mail as a file that any mail program opens."""
-        message = EmailMessage()
-        message["Subject"] = self.subject
-        message["From"] = Address(self.sender_name, addr_spec=self.sender)
-        message["To"] = ", ".join(self.to)
-        if self.cc:
-            message["Cc"] = ", ".join(self.cc)
-        if self.reply_to:
-            message["Reply-To"] = ", ".join(self.reply_to)
-        message["Date"] = format_datetime(self.received_at)
-        message["Message-ID"] = f"<{self.message_id}.{self.number}@simulator.invalid>"
-        for name, value in self.headers.items():
-            message[name] = value
-        message.set_content(self.text)
-        if self.html:
-            message.add_alternative(self.html, subtype="html")
-            related = message.get_payload()[-1] if self.text else message  # type: ignore[index]
-            for item in self.attachments:
-                if item.disposition == "inline" and isinstance(related, EmailMessage):
-                    main, _, sub = item.media_type.partition("/")
-                    related.add_related(
-                        item.content, main, sub, cid=f"<{item.content_id}>", filename=item.filename,
-                        disposition="inline",
-                    )  # fmt: skip
-        for item in self.attachments:
-            if item.disposition != "inline" or not self.html:
-                main, _, sub = item.media_type.partition("/")
-                message.add_attachment(item.content, main, sub, filename=item.filename)
-        return message.as_bytes()
+        return to_eml(self)
 
 
 class Mailbox:

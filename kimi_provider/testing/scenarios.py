@@ -303,4 +303,5 @@ def _allows(body: dict[str, Any], needed: int | None) -> bool:
 
 
 def _repaired(body: dict[str, Any]) -> bool:
-    return sum(message["role"] == "user" for message in body["messages"]) > 1
+    messages: list[dict[str, Any]] = body["messages"]
+    return sum(message["role"] == "user" for message in messages) > 1
