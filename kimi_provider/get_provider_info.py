@@ -1,0 +1,195 @@
+"""What Airflow knows of this provider before it imports any of it.
+
+Airflow calls :func:`get_provider_info` inside ``import airflow``: were it to raise, or its answer to
+break Airflow's schema, Airflow would not start. So it imports nothing and computes nothing that can
+fail; the tests hold it against Airflow's schema and against the modules it names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_Json = dict[str, Any]
+
+
+def get_provider_info() -> _Json:
+    """Return the provider's metadata, in the form of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-kimi",
+        "name": "Kimi",
+        "description": "Fetch data, analyze it with Kimi, report and alert by e-mail.",
+        "integrations": [
+            {
+                "integration-name": "Kimi",
+                "external-doc-url": "https://platform.moonshot.ai/docs",
+                "tags": ["ai"],
+            },
+            {
+                "integration-name": "SendGrid",
+                "external-doc-url": "https://www.twilio.com/docs/sendgrid",
+                "tags": ["service"],
+            },
+        ],
+        "operators": [
+            {
+                "integration-name": "Kimi",
+                "python-modules": [
+                    "kimi_provider.operators.alert",
+                    "kimi_provider.operators.analyze",
+                    "kimi_provider.operators.fetch",
+                    "kimi_provider.operators.report",
+                ],
+            },
+        ],
+        "hooks": [
+            {"integration-name": "Kimi", "python-modules": ["kimi_provider.hooks.kimi"]},
+            {"integration-name": "SendGrid", "python-modules": ["kimi_provider.hooks.sendgrid"]},
+        ],
+        "connection-types": [_kimi_connection(), _sendgrid_connection()],
+        "notifications": ["kimi_provider.notifications.sendgrid.SendGridNotifier"],
+        "task-decorators": [
+            {"name": "kimi", "class-name": "kimi_provider.decorators.kimi.kimi_task"},
+        ],
+        "plugins": [{"name": "kimi", "plugin-class": "kimi_provider.plugins.kimi.KimiPlugin"}],
+        "config": {
+            "kimi": {
+                "description": "Settings of the Kimi provider.",
+                "options": {
+                    "storage_path": _option(
+                        "Where datasets, journals, reports and ledgers are kept: any URL that Airflow's "
+                        "object storage can open. All workers, the triggerer and the API server need to "
+                        "reach it. Empty: the folder ``kimi`` under ``AIRFLOW_HOME``, which is enough "
+                        "for one machine.",
+                        example="s3://aws_default@reports/kimi",
+                    ),
+                    "templates_path": _option(
+                        "Folders in which templates are looked for before those that come with the "
+                        "package, separated by ``:``. Each may have the subfolders ``prompts``, "
+                        "``reports`` and ``alerts``.",
+                        example="/opt/airflow/templates:/opt/shared/templates",
+                    ),
+                },
+            },
+        },
+    }
+
+
+def _option(description: str, *, example: str) -> _Json:
+    return {
+        "description": f"{description}\n",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": example,
+        "default": "",
+    }
+
+
+def _field(label: str, description: str, **schema: Any) -> _Json:
+    """Describe one field of a connection's form; it is kept in the connection's extra."""
+    return {"label": label, "description": description, "schema": schema}
+
+
+def _kimi_connection() -> _Json:
+    return {
+        "connection-type": "kimi",
+        "hook-class-name": "kimi_provider.hooks.kimi.KimiHook",
+        "hook-name": "Kimi",
+        "ui-field-behaviour": {
+            "hidden-fields": ["login", "port", "schema"],
+            "relabeling": {"host": "Base URL", "password": "API key"},
+            "placeholders": {"host": "https://api.cometapi.com/v1", "model": "kimi-k2-thinking"},
+        },
+        "conn-fields": {
+            "model": _field(
+                "Model",
+                "Model used where a task names none, as the host calls it.",
+                type=["string", "null"],
+            ),
+            "host": _field(
+                "Host preset",
+                "Whose API it is. Empty: recognized by the base URL, which in turn is filled in from "
+                "the preset where it is empty.",
+                type=["string", "null"],
+                enum=[
+                    "cometapi",
+                    "moonshot",
+                    "moonshot-cn",
+                    "openrouter",
+                    "together",
+                    "fireworks",
+                    "novita",
+                    "vllm",
+                    "sglang",
+                    "openai-compatible",
+                ],
+            ),
+            "max_concurrency": _limit("Calls at once", "Most calls in flight in one process."),
+            "requests_per_minute": _limit(
+                "Requests a minute", "Kept inside one process; use an Airflow pool across processes."
+            ),
+            "tokens_per_minute": _limit(
+                "Tokens a minute", "The same, counted as prompt plus the most that may be answered."
+            ),
+            "idle_timeout": _field(
+                "Idle time-out",
+                "Seconds without content after which a streamed answer is given up (300 where empty).",
+                type=["number", "null"],
+                minimum=1,
+            ),
+        },
+    }
+
+
+def _limit(label: str, description: str) -> _Json:
+    return _field(label, f"{description} Empty: no limit.", type=["integer", "null"], minimum=1)
+
+
+def _sendgrid_connection() -> _Json:
+    return {
+        "connection-type": "sendgrid",
+        "hook-class-name": "kimi_provider.hooks.sendgrid.SendGridHook",
+        "hook-name": "SendGrid",
+        "ui-field-behaviour": {
+            "hidden-fields": ["login", "port", "schema"],
+            "relabeling": {"host": "Base URL", "password": "API key"},
+            "placeholders": {
+                "host": "empty: SendGrid's own, by region",
+                "from_email": "reports@example.com",
+            },
+        },
+        "conn-fields": {
+            "from_email": _field(
+                "Sender's address",
+                "An address, or an address of a domain, that SendGrid has verified.",
+                type=["string", "null"],
+                format="email",
+            ),
+            "from_name": _field("Sender's name", "Shown beside the address.", type=["string", "null"]),
+            "reply_to": _field(
+                "Reply to",
+                "Where answers go. Empty: to the sender.",
+                type=["string", "null"],
+                format="email",
+            ),
+            "region": _field(
+                "Region",
+                "Where SendGrid handles the mail; a key of an EU subuser works in eu only.",
+                type="string",
+                enum=["global", "eu"],
+                default="global",
+            ),
+            "allowed_domains": _field(
+                "Allowed domains",
+                "Domains that may be sent to, separated by commas; any other recipient is refused. "
+                "Empty: any.",
+                type=["string", "null"],
+            ),
+            "timeout": _field(
+                "Time-out",
+                "Seconds to wait for SendGrid (30 where empty).",
+                type=["number", "null"],
+                minimum=1,
+                maximum=600,
+            ),
+        },
+    }
