@@ -1,0 +1,134 @@
+"""Tool calls and thoughts that a host leaked into the text, parsed and taken out of it.
+
+A self-hosted or resold Kimi without its tool and reasoning parsers writes the model's own markers
+into ``content``. Only hosts whose :class:`Host` says ``leaks`` come here: elsewhere a text about the
+markers must stay as it is. Only calls of declared tools are taken; any other stays text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kimi_provider.client.messages import ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_SECTION = "<|tool_calls_section_begin|>"
+_SECTION_END = "<|tool_calls_section_end|>"
+_CALL = "<|tool_call_begin|>"
+_ARGUMENTS = "<|tool_call_argument_begin|>"
+_CALL_END = "<|tool_call_end|>"
+_THINK = "<think>"
+_THINK_END = "</think>"
+_MARKERS = (_SECTION, _CALL, _THINK, _THINK_END)
+
+
+class Healed(NamedTuple):
+    """The parts of a healed text; ``found`` is how many calls and thoughts were found in it."""
+
+    text: str
+    thought: str
+    calls: tuple[ToolCall, ...]
+    found: int
+
+
+def heal(text: str, tools: Collection[str], *, thoughts: bool) -> Healed:
+    """Take leaked tool calls, and with ``thoughts`` leaked thinking, out of ``text``.
+
+    :param tools: names of the declared tools.
+    """
+    if "<" not in text:
+        return Healed(text, "", (), 0)
+    thought, count = "", 0
+    if thoughts and _THINK_END in text:
+        # The chat template may have put the opening marker into the prompt.
+        before, after = text.split(_THINK_END, 1)
+        thought, text = before.strip().removeprefix(_THINK).strip(), after.lstrip("\n")
+        count = 1
+    elif thoughts and text.lstrip().startswith(_THINK):
+        # Cut while thinking: all of it is a thought, and nothing of it an answer.
+        thought, text, count = text.lstrip().removeprefix(_THINK).strip(), "", 1
+    calls: list[ToolCall] = []
+    kept: list[str] = []
+    position = 0
+    while (start := _first(text, position)) >= 0:
+        kept.append(text[position:start])
+        found, position = _section(text, start, tools)
+        if found is None:
+            kept.append(text[start:position])
+        else:
+            calls += found
+    kept.append(text[position:])
+    rest = "".join(kept)
+    return Healed(rest.rstrip() if calls else rest, thought, tuple(calls), count + len(calls))
+
+
+def _first(text: str, position: int) -> int:
+    hits = [hit for marker in (_SECTION, _CALL) if (hit := text.find(marker, position)) >= 0]
+    return min(hits, default=-1)
+
+
+def _section(text: str, start: int, tools: Collection[str]) -> tuple[list[ToolCall] | None, int]:
+    """Return the calls at ``start`` and where they end; ``None`` where they are no declared tools'."""
+    calls: list[ToolCall] = []
+    sectioned = text.startswith(_SECTION, start)
+    position = start + (len(_SECTION) if sectioned else 0)
+    while text.startswith(_CALL, begin := _skip_blank(text, position)):
+        middle = text.find(_ARGUMENTS, begin)
+        end = text.find(_CALL_END, middle) if middle >= 0 else -1
+        if end < 0:
+            # Cut off: half a call must neither be run nor shown.
+            return calls, len(text)
+        call_id = text[begin + len(_CALL) : middle].strip()
+        name = _name(call_id)
+        if name not in tools:
+            return None, end + len(_CALL_END)
+        calls.append(ToolCall(call_id, name, text[middle + len(_ARGUMENTS) : end].strip()))
+        position = end + len(_CALL_END)
+    closing = _skip_blank(text, position)
+    if sectioned and text.startswith(_SECTION_END, closing):
+        position = closing + len(_SECTION_END)
+    return (calls if calls else None), position
+
+
+def _name(call_id: str) -> str:
+    """``functions.get_weather:0`` → ``get_weather``."""
+    return call_id.removeprefix("functions.").rsplit(":", 1)[0]
+
+
+def _skip_blank(text: str, position: int) -> int:
+    while position < len(text) and text[position].isspace():
+        position += 1
+    return position
+
+
+class Holdback:
+    """Passes text on as it streams, but stops at the first thing that may be a marker.
+
+    What is held back comes out with the final result, healed: a marker must never be shown live,
+    and the markers that open a leak are at its start.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._stopped = False
+
+    def feed(self, piece: str) -> str:
+        """Return what of ``piece``, and of what was held, is text for certain."""
+        if self._stopped:
+            return ""
+        if not self._held and "<" not in piece:
+            return piece
+        text = self._held + piece
+        start = text.find("<")
+        while start >= 0:
+            if any(text.startswith(marker, start) for marker in _MARKERS):
+                self._stopped, self._held = True, ""
+                return text[:start]
+            if any(marker.startswith(text[start:]) for marker in _MARKERS):
+                self._held = text[start:]
+                return text[:start]
+            start = text.find("<", start + 1)
+        self._held = ""
+        return text
