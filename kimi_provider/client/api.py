@@ -58,8 +58,8 @@ class Api:
             value = None
         if not isinstance(value, dict):
             raise ResponseValidationError(
-                f"{self.config.host.name} answered {method} {path} with something that is no JSON object; "
-                "check base_url.",
+                f"{self.config.host.name} answered {method} {path} with something that is no JSON "
+                "object; check base_url.",
                 request_ids=ids,
             )
         if not own_errors and has_error(value):
@@ -123,8 +123,8 @@ class Api:
         """
         if not self.config.host.side_endpoints:
             raise ConfigurationError(
-                f"{self.config.host.name} has no {what}; only Moonshot's own API does. If this URL serves it "
-                "too, set host_options.side_endpoints to true in the connection's extra."
+                f"{self.config.host.name} has no {what}; only Moonshot's own API does. If this URL "
+                "serves it too, set host_options.side_endpoints to true in the connection's extra."
             )
 
     def _answer(self) -> Answer:

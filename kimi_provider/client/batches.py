@@ -74,7 +74,8 @@ class Batches:
             lines.append(encode(line))
         if len(models) > 1:
             raise ConfigurationError(
-                f"The batch names the models {', '.join(sorted(models))}; Moonshot takes one a file. Split it."
+                f"The batch names the models {', '.join(sorted(models))}; Moonshot takes one "
+                "a file. Split it."
             )
         content = b"\n".join(lines) + b"\n"
         if len(content) > MAX_FILE_BYTES:
@@ -164,7 +165,8 @@ class Batches:
             status = int(response.get("status_code") or _OK)
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ResponseValidationError(
-                f"{self._api.config.host.name} gave a batch result that is no JSON object with a custom_id."
+                f"{self._api.config.host.name} gave a batch result that is no JSON object with "
+                "a custom_id."
             ) from None
         error = value.get("error") or (body.get("error") if isinstance(body, dict) else None)
         if error or status != _OK or not isinstance(body, dict):

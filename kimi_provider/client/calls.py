@@ -82,7 +82,7 @@ class CallAssembly:
             for position, call in enumerate(self.calls)
         )
 
-    def _find(self, delta: CallDelta, position: int, count: int, name: str) -> int | None:
+    def _find(self, delta: CallDelta, position: int, count: int, name: str) -> int | None:  # noqa: PLR0911 — one answer a rule
         """Return the call that ``delta`` goes on with, ``None`` where it begins one."""
         calls = self.calls
         if delta.index is not None:

@@ -160,6 +160,7 @@ def _checked_url(url: str | None) -> str:
         raise ConfigurationError(f"base_url is {url!r}; allowed is an http or https URL.")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigurationError(
-            f"base_url for {parts.hostname} holds a user name, a query or a fragment; give the plain URL."
+            f"base_url for {parts.hostname} holds a user name, a query or a fragment; give the "
+            "plain URL."
         )
     return url

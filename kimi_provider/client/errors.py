@@ -7,7 +7,7 @@ rewrite types, wrap messages and nest the true error as JSON inside ``metadata.r
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_provider.client.payload import ErrorBody, read_error
@@ -29,19 +29,21 @@ from kimi_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
 REQUEST_ID_HEADERS = ("msh-request-id", "x-msh-trace-id", "x-trace-id", "x-request-id", "request-id")
 _REQUEST_ID_TEXT = re.compile(r"\(request id:\s*([\w.-]+)\s*\)", re.IGNORECASE)
 
 # Gateways rewrite the type of a spent balance, so its wording counts too (kimi-code's list).
 _QUOTA = re.compile(
-    r"exceeded your current quota|check your account balance|insufficient[ _](?:account )?(?:balance|quota)"
+    r"exceeded your current quota|check your account balance|"
+    r"insufficient[ _](?:account[ _]|user[ _])?(?:balance|quota|credits?|funds)"
     r"|(?:quota|balance|credits?) (?:is |are |has been )?(?:not enough|insufficient|exhausted|used up)"
     r"|recharge|in arrears|top[ -]?up your|额度不足|余额不足|欠费"
 )
 _CONTEXT = re.compile(
-    r"exceeded model token limit|input token length too long|maximum context length|context_length_exceeded"
+    r"exceeded model token limit|input token length too long|maximum context length"
+    r"|context_length_exceeded"
     r"|context[ _](?:length|window)|prompt is too long|longer than the model'?s|too many tokens"
 )
 _FILTER = re.compile(r"content[ _]filter|considered high risk|content policy|data_inspection_failed")
@@ -50,6 +52,8 @@ _DAILY = re.compile(
 )
 _OVERLOAD = re.compile(r"overloaded|over capacity|at capacity|server is busy|engine is busy")
 _BAD_REQUEST = {"invalid_request", "invalid_request_error", "bad_request", "invalid_parameter_error"}
+_QUOTA_WORDS = {"exceeded_current_quota_error", "insufficient_quota", "insufficient_user_quota"}
+_LIMITED = {"engine_overloaded_error", "rate_limit_reached_error", "exceeded_current_quota_error"}
 _AUTH = {
     "invalid_authentication_error",
     "incorrect_api_key_error",
@@ -73,6 +77,8 @@ _STATUS_OF_TYPE = {
 }
 _RETRY_ANYWAY = {408, 409, 425}
 _SITE_OVERLOADED = 529
+# Not in the standard: nginx's; whether to try again is the caller's choice.
+_CLIENT_CLOSED = 499
 
 
 class Answer(NamedTuple):
@@ -120,8 +126,11 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, answer: A
 
 def _effective_status(status: int, error: ErrorBody) -> int:
     inner = error.status
-    if status < 300:  # noqa: PLR2004 — a success that carries an error
+    if status < HTTPStatus.MULTIPLE_CHOICES:
         return inner or _STATUS_OF_TYPE.get(error.type or "", 500)
+    if error.type in _LIMITED:
+        # Some gateways turn every failure into their own 400 or 500.
+        return HTTPStatus.TOO_MANY_REQUESTS
     # A gateway that wraps the true answer's status in its own 400 or 500.
     if error.nested and inner in {401, 403, 404, 429}:
         return inner
@@ -130,36 +139,42 @@ def _effective_status(status: int, error: ErrorBody) -> int:
     return status
 
 
-def _classify(status: int, error: ErrorBody, text: str) -> type[APIStatusError]:  # noqa: C901, PLR0911, PLR0912 — the table of the host's errors, in order of precedence
+def _classify(status: int, error: ErrorBody, text: str) -> type[APIStatusError]:  # noqa: C901, PLR0911 — the table of the host's errors, in order of precedence
     words = {error.type, error.code}
-    if (
-        status == 402
-        or words & {"exceeded_current_quota_error", "insufficient_quota"}
-        or _QUOTA.search(text)
-    ):  # noqa: PLR2004 — Payment Required
+    if status == HTTPStatus.PAYMENT_REQUIRED or words & _QUOTA_WORDS or _QUOTA.search(text):
         return QuotaExceededError
-    if status == 401 or (words & _AUTH and status < 500):  # noqa: PLR2004 — Unauthorized
+    if status == HTTPStatus.UNAUTHORIZED or (
+        words & _AUTH and status < HTTPStatus.INTERNAL_SERVER_ERROR
+    ):
         return AuthenticationError
-    if status != 429 and ("context_length_exceeded" in words or _CONTEXT.search(text)):  # noqa: PLR2004 — a rate limit also speaks of tokens
+    if status != HTTPStatus.TOO_MANY_REQUESTS and (
+        "context_length_exceeded" in words or _CONTEXT.search(text)
+    ):
         return ContextLengthError
-    if words & {"content_filter", "data_inspection_failed"} or (status < 500 and _FILTER.search(text)):  # noqa: PLR2004 — client errors
+    if words & {"content_filter", "data_inspection_failed"} or (
+        status < HTTPStatus.INTERNAL_SERVER_ERROR and _FILTER.search(text)
+    ):
         return ContentFilterError
-    if status == 429:  # noqa: PLR2004 — Too Many Requests
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         if "engine_overloaded_error" in words or _OVERLOAD.search(text):
             return OverloadedError
         return DailyLimitError if _DAILY.search(text) else RateLimitError
-    if status == 403:  # noqa: PLR2004 — Forbidden
+    if status == HTTPStatus.FORBIDDEN:
         return PermissionDeniedError
-    if status == 404 or 300 <= status < 400 or (status < 500 and "model_not_found" in words):  # noqa: PLR2004 — Not Found, or elsewhere
+    if (
+        status == HTTPStatus.NOT_FOUND
+        or HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
+        or (status < HTTPStatus.INTERNAL_SERVER_ERROR and "model_not_found" in words)
+    ):
         return NotFoundError
     if words & _BAD_REQUEST:
         # CometAPI sends these with a 500; trying again cannot help.
         return BadRequestError
     if status in _RETRY_ANYWAY:
         return ServerError
-    if status == 499:  # noqa: PLR2004 — Client Closed Request: whether to retry is the caller's choice
+    if status == _CLIENT_CLOSED:
         return APIStatusError
-    if status < 500:  # noqa: PLR2004 — client errors
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return BadRequestError
     overloaded = status == _SITE_OVERLOADED or words & {"server_unavailable", "engine_overloaded_error"}
     return OverloadedError if overloaded or _OVERLOAD.search(text) else ServerError
@@ -178,10 +193,10 @@ _WAYS_OUT: dict[type[APIStatusError], str] = {
 
 
 def _way_out(cls: type[APIStatusError], status: int, headers: Mapping[str, str]) -> str:
-    if 300 <= status < 400:  # noqa: PLR2004 — redirects
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         target = headers.get("location", "").split("?", 1)[0].split("#", 1)[0]
         aim = f" to {target[:200]!r}" if target and "@" not in target and target.isprintable() else ""
         return f"It redirects{aim}, which is not followed with the key; correct base_url."
-    if status == 504:  # noqa: PLR2004 — Gateway Time-out
+    if status == HTTPStatus.GATEWAY_TIMEOUT:
         return "The gateway gave up waiting; stream the answer, or ask for less."
     return _WAYS_OUT.get(cls, "")

@@ -6,10 +6,12 @@ by an HTML page; each is told apart by its content type and, where that lies, by
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import msgspec
 
 from kimi_provider.client.chunk import Chunk, lenient_chunk
@@ -23,13 +25,14 @@ from kimi_provider.exceptions import APITimeoutError, ResponseValidationError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import httpx
-
     from kimi_provider.client.response import Assembler
 
 ERROR_BYTES = 1 << 20
 # A stream's wire form is far larger than its text: every token is wrapped in some 250 bytes.
 _WIRE = 16
+# Seconds to wait for what may come after [DONE], and after a finish reason (usage, [DONE]).
+_DRAIN = 1.0
+_GRACE = 10.0
 _decode = msgspec.json.Decoder(Chunk).decode
 
 
@@ -97,8 +100,11 @@ class Exchange:
         if head is not None:
             self._take(events.feed(head))
             yield
-        before = time.monotonic()
-        async for packet in source:
+        while True:
+            before = time.monotonic()
+            packet = await self._next(source, ended=events.done)
+            if packet is None:
+                break
             now = time.monotonic()
             # Only time spent waiting counts, so that a slow reader of events is not taken for a
             # silent host; only content counts as progress, or keep-alives would defeat the limit.
@@ -116,13 +122,24 @@ class Exchange:
                     "later try may help, or a longer idle_timeout.",
                     request_ids=self.request_ids,
                 )
-            if events.done:
-                break
-            before = time.monotonic()
         self._take(events.close())
         if not events.events and events.stray:
             self._whole(bytes(events.stray), "text/event-stream")
         yield
+
+    async def _next(self, source: AsyncIterator[bytes], *, ended: bool) -> bytes | None:
+        """Return the next packet, ``None`` at the end of the stream.
+
+        After ``[DONE]`` the rest is read so that the connection can be used again. After a finish
+        reason a host that does not close, or breaks off, takes nothing from an answer that is whole.
+        """
+        if self._assembler.finish_reason is None and not ended:
+            return await anext(source, None)
+        try:
+            async with asyncio.timeout(_DRAIN if ended else min(_GRACE, self._idle)):
+                return await anext(source, None)
+        except (TimeoutError, httpx.TransportError):
+            return None
 
     def _take(self, events: list[Event]) -> None:
         add = self._assembler.add
@@ -156,8 +173,8 @@ class Exchange:
                 value = json.loads(body.decode("utf-8", "replace"), parse_constant=lambda _: None)
             except (ValueError, RecursionError):
                 raise ResponseValidationError(
-                    f"{host} answered with {len(body)} bytes of {kind[:40] or 'unknown type'} that are no "
-                    "whole JSON; a later try may help.",
+                    f"{host} answered with {len(body)} bytes of {kind[:40] or 'unknown type'} that "
+                    "are no whole JSON; a later try may help.",
                     request_ids=self.request_ids,
                 ) from None
             if not isinstance(value, dict):

@@ -89,7 +89,7 @@ def _section(text: str, start: int, tools: Collection[str]) -> tuple[list[ToolCa
     closing = _skip_blank(text, position)
     if sectioned and text.startswith(_SECTION_END, closing):
         position = closing + len(_SECTION_END)
-    return (calls if calls else None), position
+    return (calls or None), position
 
 
 def _name(call_id: str) -> str:

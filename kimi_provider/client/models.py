@@ -1,7 +1,7 @@
 """What differs from model family to model family, as data.
 
 Facts and prices: Moonshot's model pages as of autumn 2026; they change every quarter, so each field
-can be overridden from the connection (see :meth:`kimi_provider.client.config.ClientConfig.from_mapping`).
+can be overridden from the connection (see :meth:`ClientConfig.from_mapping`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
-from kimi_provider.schemas import Usage
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from kimi_provider.schemas import Usage
 
 _MILLION = Decimal(1_000_000)
 

@@ -163,16 +163,16 @@ def price_overrides(prices: Mapping[str, Any]) -> dict[str, Price]:
     read: dict[str, Price] = {}
     for model, price in prices.items():
         try:
-            extra = set(price) - {"hit", "miss", "output"}
             miss, output = Decimal(str(price["miss"])), Decimal(str(price["output"]))
-            values = (Decimal(str(price.get("hit", miss))), miss, output)
-            if extra or not all(value.is_finite() and value >= 0 for value in values):
-                raise ValueError
+            values: tuple[Decimal, ...] = (Decimal(str(price.get("hit", miss))), miss, output)
+            known = set(price) <= {"hit", "miss", "output"}
         except (TypeError, KeyError, ValueError, AttributeError, InvalidOperation):
+            values, known = (), False
+        if not known or not all(value.is_finite() and value >= 0 for value in values):
             raise ConfigurationError(
                 f"prices[{model!r}] is {price!r}; allowed is an object with miss and output, and hit if "
                 "cached input is cheaper, in US dollars per million tokens."
-            ) from None
+            )
         read[model] = Price(*values)
     return read
 

@@ -167,8 +167,8 @@ def _add_format(body: dict[str, Any], request: ChatRequest, *, native: bool) -> 
         return
     if not native:
         raise ConfigurationError(
-            f"response_schema {request.response_schema.name!r} is given, but model {body['model']!r} at this "
-            "host has no json_schema; ask with json_object and the schema in the prompt, or set "
+            f"response_schema {request.response_schema.name!r} is given, but model {body['model']!r} "
+            "at this host has no json_schema; ask with json_object and the schema in the prompt, or set "
             "host_options.json_schema and the model's json_schema to true in the connection's extra."
         )
     schema = to_kimi_schema(request.response_schema.schema, root_object=True)
@@ -207,16 +207,7 @@ def _add_thinking(
 ) -> None:
     """Switch thinking in the way that this family and this host have; most refuse the other ways."""
     if profile.thinking == "effort" and effort is not None:
-        if effort not in profile.efforts:
-            raise ConfigurationError(
-                f"effort is {effort!r}; {profile.family} allows {', '.join(profile.efforts)}."
-            )
-        if host.thinking == "template":
-            body["chat_template_kwargs"] = {"thinking_effort": effort}
-        elif host.thinking == "reasoning":
-            body["reasoning"] = {"effort": {"max": "xhigh"}.get(effort, effort)}
-        else:
-            body["reasoning_effort"] = effort
+        _add_effort(body, profile, host, effort)
     if thinking is None:
         return
     if profile.thinking not in {"switch", "switch_keep"}:
@@ -232,6 +223,19 @@ def _add_thinking(
         if thinking and profile.thinking == "switch_keep":
             # Without it the plan of earlier turns, which sits in the reasoning, is dropped.
             body["thinking"]["keep"] = "all"
+
+
+def _add_effort(body: dict[str, Any], profile: ModelProfile, host: Host, effort: str) -> None:
+    if effort not in profile.efforts:
+        raise ConfigurationError(
+            f"effort is {effort!r}; {profile.family} allows {', '.join(profile.efforts)}."
+        )
+    if host.thinking == "template":
+        body["chat_template_kwargs"] = {"thinking_effort": effort}
+    elif host.thinking == "reasoning":
+        body["reasoning"] = {"effort": {"max": "xhigh"}.get(effort, effort)}
+    else:
+        body["reasoning_effort"] = effort
 
 
 def _checked_stop(stop: tuple[str, ...]) -> list[str]:

@@ -14,9 +14,9 @@ from kimi_provider.client.messages import (
     TextDelta,
     ToolCallDelta,
 )
+from kimi_provider.client.usage import read_usage
 from kimi_provider.client.wire import LIST_KEY
 from kimi_provider.exceptions import ResponseValidationError
-from kimi_provider.schemas import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -63,14 +63,13 @@ class Assembler:
         self._hold = Holdback() if leaks and emit else None
         self._shown = 0
 
-    def add(self, chunk: Chunk) -> None:
+    def add(self, chunk: Chunk) -> None:  # noqa: C901 — one pass, run for each event
         """Take in one chunk; ``progressed`` is set if it had content.
 
         :raises ResponseValidationError: if the answer outgrows its bound.
         """
         if chunk.usage:
             self._usage = chunk.usage
-            self.progressed = True
         if self._id is None:
             self._id = chunk.id
             self._model = chunk.model or self._model
@@ -85,8 +84,11 @@ class Assembler:
             choice = next((item for item in choices if not item.index), choice)
         delta = choice.delta or choice.message
         if delta is not None:
-            text = delta.reasoning_content
-            if text is not None or delta.reasoning is not None or delta.reasoning_details is not None:
+            if (
+                delta.reasoning_content is not None
+                or delta.reasoning is not None
+                or delta.reasoning_details is not None
+            ):
                 self._add_reasoning(delta)
             text = delta.content
             if text:
@@ -234,37 +236,3 @@ def too_large() -> ResponseValidationError:
     )
     error.retryable = False
     return error
-
-
-def read_usage(usage: dict[str, Any] | None, price: Price | None) -> Usage:
-    """Return one call's usage and cost.
-
-    Cached tokens come flat or in ``prompt_tokens_details``, and are part of the prompt's. A negative
-    number (seen from K3) counts as none. Without any usage the cost is not known.
-    """
-    if not usage:
-        return Usage(calls=1, cost_usd=None)
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    into = usage.get("prompt_tokens_details")
-    out = usage.get("completion_tokens_details")
-    cached = _count(usage.get("cached_tokens"))
-    if not cached and isinstance(into, dict):
-        cached = _count(into.get("cached_tokens"))
-    counted = Usage(
-        calls=1,
-        input_tokens=prompt,
-        output_tokens=completion,
-        cache_read_tokens=min(cached, prompt),
-        reasoning_tokens=_count(out.get("reasoning_tokens")) if isinstance(out, dict) else 0,
-        cost_usd=None,
-    )
-    if price is None:
-        return counted
-    return counted.model_copy(update={"cost_usd": price.cost(counted)})
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return 0
-    # NaN and infinity compare false both ways.
-    return int(value) if 0 < value < 1 << 53 else 0

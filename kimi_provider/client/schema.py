@@ -1,8 +1,8 @@
 """From pydantic's JSON Schema, or a tool's, to the subset that Kimi accepts (MFJS).
 
 Source of the rules: Moonshot's validator (github.com/MoonshotAI/walle): every subschema has a
-``type``, an ``anyOf`` or a ``$ref``, and nothing but a description beside the last two; ``$defs`` lie at the
-root; one kind of value an enum; no recursion that a required property makes endless. What a schema
+``type``, an ``anyOf`` or a ``$ref``, and nothing but a description beside the last two; ``$defs`` lie at
+the root; one kind of value an enum; no recursion that a required property makes endless. What a schema
 says beyond that (formats, patterns, odd bounds) is told to the model in the description, and
 checked when the answer is validated.
 """
@@ -55,7 +55,8 @@ def to_kimi_schema(model_or_schema: type[BaseModel] | Schema, *, root_object: bo
         return {"type": "object", "properties": {}}
     if root_object and "anyOf" not in schema and schema.get("type") != "object":
         raise ConfigurationError(
-            f"The JSON Schema's root is {schema.get('type')!r}; Kimi takes an object. Put it in a field of one."
+            f"The JSON Schema's root is {schema.get('type')!r}; Kimi takes an object. Put it in a "
+            "field of one."
         )
     return schema
 
@@ -85,7 +86,7 @@ class _Normalizer:
             schema["$defs"] = self._defs
         return make_finite(schema)
 
-    def node(self, node: object, place: str) -> Schema:
+    def node(self, node: object, place: str) -> Schema:  # noqa: C901, PLR0912 — one branch a keyword
         """Return the normal form of one subschema; ``place`` names it in errors."""
         if node is True:
             node = {}
@@ -214,13 +215,13 @@ class _Normalizer:
     def _property(self, name: str, place: str) -> str:
         if not name or name in _RESERVED:
             raise ConfigurationError(
-                f"The JSON Schema at {place} has a property named {name!r}, which Kimi reserves; rename it, or "
-                "give the field an alias."
+                f"The JSON Schema at {place} has a property named {name!r}, which Kimi reserves; rename "
+                "it, or give the field an alias."
             )
         if self._inside_def and "/" in name:
             raise ConfigurationError(
-                f"The JSON Schema at {place} has a property named {name!r}; Kimi takes no slash in the names of "
-                "nested models. Rename it, or give the field an alias."
+                f"The JSON Schema at {place} has a property named {name!r}; Kimi takes no slash in the "
+                "names of nested models. Rename it, or give the field an alias."
             )
         return name
 
@@ -261,7 +262,8 @@ class _Normalizer:
         """Follow a JSON Pointer within the document; nothing is ever fetched."""
         if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
             raise ConfigurationError(
-                f"The JSON Schema at {place} refers to {ref!r:.80}; only references within it (#/$defs/…) work."
+                f"The JSON Schema at {place} refers to {ref!r:.80}; only references within it "
+                "(#/$defs/…) work."
             )
         found: Any = self._source
         for part in ref.split("/")[1:]:

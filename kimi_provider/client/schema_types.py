@@ -62,7 +62,8 @@ def guess_types(node: dict[str, Any], place: str) -> tuple[str, ...]:
     types = node["type"] if isinstance(node["type"], list) else [node["type"]]
     if not types or not all(isinstance(kind, str) and kind in TYPES for kind in types):
         raise ConfigurationError(
-            f"The JSON Schema at {place} has the type {node['type']!r:.80}; allowed are {', '.join(sorted(TYPES))}."
+            f"The JSON Schema at {place} has the type {node['type']!r:.80}; allowed "
+            f"are {', '.join(sorted(TYPES))}."
         )
     return tuple(dict.fromkeys(types))
 
@@ -79,7 +80,7 @@ def typed(node: dict[str, Any], kind: str, place: str, walker: Walker) -> dict[s
         schema |= walker.object_fields(node, place)
     elif kind == "array":
         items = node.get("items")
-        if "items" in node and not isinstance(items, (dict, bool, list)) or items == []:
+        if ("items" in node and not isinstance(items, (dict, bool, list))) or items == []:
             raise ConfigurationError(f"The JSON Schema at {place} has items that are no schema.")
         inner = walker.items(node, place)
         if inner is not None:
@@ -96,7 +97,7 @@ def typed(node: dict[str, Any], kind: str, place: str, walker: Walker) -> dict[s
     return described(schema, node, hints)
 
 
-def enumeration(node: dict[str, Any], place: str) -> dict[str, Any]:
+def enumeration(node: dict[str, Any], place: str) -> dict[str, Any]:  # noqa: C901 — mixed values have many shapes
     """Return an enum as Kimi takes it: values of one type, perhaps with ``null``."""
     values = node["enum"]
     if not isinstance(values, list) or not values:

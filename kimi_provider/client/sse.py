@@ -1,6 +1,6 @@
-"""Server-sent events, from bytes to the JSON of each chunk.
+r"""Server-sent events, from bytes to the JSON of each chunk.
 
-Bytes are split at ``\\n``, ``\\r\\n`` and ``\\r`` only: ``aiter_lines`` of httpx also splits at U+2028,
+Bytes are split at ``\n``, ``\r\n`` and ``\r`` only: ``aiter_lines`` of httpx also splits at U+2028,
 which JSON may hold. What gateways do to streams is expected: two chunks glued together, an event
 spread over several ``data:`` lines, ``NaN``, no ``[DONE]``, a last event without its blank line.
 """
@@ -85,13 +85,13 @@ class EventStream:
     def _check(self, size: int) -> None:
         if size > self._max_bytes:
             error = ResponseValidationError(
-                f"One event of the stream is larger than {self._max_bytes} bytes; raise max_response_bytes "
-                "if that is meant."
+                f"One event of the stream is larger than {self._max_bytes} bytes; raise "
+                "max_response_bytes if that is meant."
             )
             error.retryable = False
             raise error
 
-    def _events(self, lines: list[bytes]) -> list[Event]:
+    def _events(self, lines: list[bytes]) -> list[Event]:  # noqa: C901 — one pass, run for each line
         events: list[Event] = []
         for line in lines:
             if not line:

@@ -72,8 +72,8 @@ async def structured(
             summary = "it is no JSON object"
         if len(results) > max_repairs:
             raise InvalidOutputError(
-                f"The answer does not fit {output_type.__name__} after {len(results) - 1} repairs: {summary}. "
-                "The raw text is in the trace; simplify the type, or allow more repairs."
+                f"The answer does not fit {output_type.__name__} after {len(results) - 1} repairs: "
+                f"{summary}. The raw text is in the trace; simplify the type, or allow more repairs."
             )
         repair = Message.user(
             f"Your answer does not fit the JSON Schema `{name}`:\n{problems}\n"
@@ -147,11 +147,10 @@ def _summary(error: ValidationError, schema: dict[str, Any]) -> str:
     """Say what is wrong in words of the schema alone: the model's own must not get into an error."""
     known = _property_names(schema)
     items = error.errors(include_url=False, include_context=False, include_input=False)
-    said = [
-        f"{'.'.join(str(part) if isinstance(part, int) or part in known else '*' for part in item['loc']) or '*'}"
-        f" {item['type']}"
-        for item in items[:5]
-    ]
+    said = []
+    for item in items[:5]:
+        place = (str(part) if isinstance(part, int) or part in known else "*" for part in item["loc"])
+        said.append(f"{'.'.join(place) or '*'} {item['type']}")
     return f"{len(items)} errors, first {'; '.join(said)}"
 
 

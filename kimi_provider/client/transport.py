@@ -73,7 +73,7 @@ class Transport:
             await shard.aclose()
 
     @asynccontextmanager
-    async def send(  # noqa: C901 — each exception of httpx has its own meaning
+    async def send(
         self,
         method: str,
         path: str,
@@ -124,8 +124,8 @@ class Transport:
             ) from None
         except (httpx.ConnectError, httpx.ProxyError) as error:
             raise APIConnectionError(
-                f"{host} cannot be reached at {request.url.host} ({_reason(error)}); check base_url, network "
-                "and proxy."
+                f"{host} cannot be reached at {request.url.host} ({_reason(error)}); check base_url, "
+                "network and proxy."
             ) from None
         except (httpx.TransportError, httpx.StreamError) as error:
             raise APIConnectionError(
@@ -169,10 +169,7 @@ async def body_of(response: httpx.Response, max_bytes: int) -> bytes:
 
     :raises ResponseValidationError: if it is larger than ``max_bytes`` after decompression.
     """
-    pieces = []
-    async for piece in packets(response, max_bytes):
-        pieces.append(piece)
-    return b"".join(pieces)
+    return b"".join([piece async for piece in packets(response, max_bytes)])
 
 
 async def packets(
