@@ -304,4 +304,4 @@ def _allows(body: dict[str, Any], needed: int | None) -> bool:
 
 def _repaired(body: dict[str, Any]) -> bool:
     messages: list[dict[str, Any]] = body["messages"]
-    return sum(message["role"] == "user" for message in messages) > 1
+    return len([message for message in messages if message["role"] == "user"]) > 1

@@ -144,9 +144,11 @@ def test_comments_are_all_that_comes(simulator, kimi):
 def test_a_stream_cut_within_an_event(simulator, kimi):
     simulator.faults.add(CHAT, "cut", at_event=3)
     received = bytearray()
-    with kimi.stream("POST", "/chat/completions", json=STREAM) as response:
-        with pytest.raises(httpx.RemoteProtocolError):
-            gather(response, received)
+    with (
+        kimi.stream("POST", "/chat/completions", json=STREAM) as response,
+        pytest.raises(httpx.RemoteProtocolError),
+    ):
+        gather(response, received)
     assert received.count(b"\n\n") == 3
     assert not received.endswith(b"\n\n")
 
