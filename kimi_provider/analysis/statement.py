@@ -1,0 +1,210 @@
+"""Decide from its syntax tree whether a SQL statement only reads the datasets it may read."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kimi_provider.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    import duckdb
+
+_QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
+_TABLE_FUNCTIONS = {"generate_series", "range", "unnest", "json_each", "json_tree"}
+# They tell about the machine or the session, run SQL from text, or write.
+_REFUSED_FUNCTIONS = {
+    "current_connection_id",
+    "current_query",
+    "current_setting",
+    "getenv",
+    "getvariable",
+    "in_search_path",
+    "json_execute_serialized_sql",
+    "nextval",
+    "query",
+    "query_table",
+    "sleep_ms",
+    "txid_current",
+    "write_log",
+}
+_REFUSED_PREFIXES = ("duckdb_", "has_", "pg_", "pragma_")
+# They build a large value from a short argument, which DuckDB's memory limit does not see: which of
+# their arguments say how large.
+_INFLATING_FUNCTIONS = {
+    "array_resize": slice(1, 2),
+    "generate_series": slice(0, 3),
+    "list_resize": slice(1, 2),
+    "lpad": slice(1, 2),
+    "range": slice(0, 3),
+    "repeat": slice(1, 2),
+    "rpad": slice(1, 2),
+}
+_FORMATTING_FUNCTIONS = {"format", "printf"}
+_WIDE_FORMAT = re.compile(r"[0-9]{4,}|\*|\{[^}]*\{")
+_MAX_SIZE = 1_000
+_MAX_SQL = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement that may run.
+
+    :ivar sql: its text, without a closing semicolon.
+    :ivar parameters: names of the parameters that it uses.
+    """
+
+    sql: str
+    parameters: frozenset[str]
+
+
+def inspect_statement(
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    *,
+    datasets: Collection[str],
+    reserved: Collection[str],
+) -> Statement:
+    """Return the statement if it is one SELECT over the datasets.
+
+    :param connection: what parses; nothing is run of the statement.
+    :param sql: text of the statement.
+    :param datasets: the tables that exist.
+    :param reserved: names of DuckDB's own catalog views in lower case, which no CTE may take.
+    :raises ConfigurationError: if it is more than one statement, no SELECT, does not parse, or names
+        a table or function that is not allowed.
+    :raises duckdb.Error: where DuckDB's parser refuses the text.
+    """
+    if len(sql) > _MAX_SQL:
+        raise ConfigurationError(f"The SQL has {len(sql)} characters; at most {_MAX_SQL} are allowed.")
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise ConfigurationError(f"Exactly one SQL statement is allowed, not {len(statements)}.")
+    kind = statements[0].type.name
+    if kind == "MULTI":
+        raise ConfigurationError(
+            "This PIVOT is not allowed, because its columns depend on the data: name the values "
+            "(ON column IN (…)), or use aggregates with FILTER."
+        )
+    if kind != "SELECT":
+        raise ConfigurationError(f"Only a SELECT is allowed, not {kind}.")
+    row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    try:
+        tree = json.loads(row[0] if row else "{}")
+    except RecursionError:
+        raise ConfigurationError("The SQL is nested too deeply: simplify it.") from None
+    if tree.get("error") or len(tree.get("statements", ())) != 1:
+        raise ConfigurationError(f"Only a SELECT is allowed: {tree.get('error_message', 'unknown')}.")
+    parameters = _check(tree["statements"][0]["node"], datasets, reserved)
+    # json_serialize_sql and extract_statements agree that there is one statement: what follows the
+    # last semicolon, if there is one at the end, is empty.
+    return Statement(statements[0].query.rstrip().rstrip(";"), frozenset(parameters))
+
+
+def _check(tree: object, datasets: Collection[str], reserved: Collection[str]) -> set[str]:
+    """Refuse what is not allowed anywhere in the tree; return the names of the parameters."""
+    nodes = list(_nodes(tree))
+    ctes = {str(name).lower() for node in nodes for name in _cte_names(node)}
+    if ctes & set(reserved):
+        raise ConfigurationError(
+            f"A CTE may not be named {min(ctes & set(reserved))!r}: take another name."
+        )
+    known = ctes | {name.lower() for name in datasets}
+    tables = {id(node["function"]) for node in nodes if node.get("type") == "TABLE_FUNCTION"}
+    parameters = set()
+    for node in nodes:
+        kind = str(node.get("type"))
+        if kind.endswith("_NODE") and kind not in _QUERY_NODES:
+            raise ConfigurationError(f"Only a SELECT is allowed, not {kind.partition('_')[0]}.")
+        if kind == "SHOW_REF":
+            raise ConfigurationError("Only a SELECT is allowed, not DESCRIBE, SHOW or SUMMARIZE.")
+        if kind == "BASE_TABLE":
+            _check_table(node, known, datasets)
+        elif kind == "VALUE_PARAMETER":
+            parameters.add(str(node["identifier"]))
+        elif node.get("class") == "FUNCTION" and id(node) in tables:
+            _check_table_function(node)
+        elif node.get("class") == "FUNCTION":
+            _check_function(node)
+    return parameters
+
+
+def _check_table(node: dict[str, Any], known: Collection[str], datasets: Collection[str]) -> None:
+    parts = (node.get("catalog_name"), node.get("schema_name"), node["table_name"])
+    name = ".".join(str(part) for part in parts if part)
+    if name.lower() not in known:
+        raise ConfigurationError(
+            f"There is no table '{name}'. Tables that exist: {', '.join(datasets) or 'none'}."
+        )
+
+
+def _check_table_function(node: dict[str, Any]) -> None:
+    name = str(node["function_name"]).lower()
+    if name not in _TABLE_FUNCTIONS:
+        allowed = ", ".join(sorted(_TABLE_FUNCTIONS))
+        raise ConfigurationError(f"The table function '{name}' is not allowed; allowed are {allowed}.")
+
+
+def _check_function(node: dict[str, Any]) -> None:
+    name = str(node["function_name"]).lower()
+    if name in _REFUSED_FUNCTIONS or name.startswith(_REFUSED_PREFIXES):
+        raise ConfigurationError(f"The function '{name}' is not allowed.")
+    arguments = _arguments(node)
+    if name in _INFLATING_FUNCTIONS:
+        nested = any(
+            str(inner.get("function_name")).lower() in _INFLATING_FUNCTIONS
+            for argument in arguments
+            for inner in _nodes(argument)
+        )
+        if nested or not all(_is_small(a) for a in arguments[_INFLATING_FUNCTIONS[name]]):
+            raise ConfigurationError(
+                f"The function '{name}' is only allowed with a size written as a number of at most "
+                f"{_MAX_SIZE}, and not inside another such function."
+            )
+    if name in _FORMATTING_FUNCTIONS and arguments and _WIDE_FORMAT.search(_literal(arguments[0])):
+        raise ConfigurationError(
+            f"The function '{name}' is only allowed with a format written as a text, with widths "
+            f"below {_MAX_SIZE}."
+        )
+
+
+def _nodes(tree: object) -> Iterator[dict[str, Any]]:
+    """Every object of the tree, without recursion, so that deep nesting cannot exhaust the stack."""
+    stack = [tree]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            yield item
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+
+
+def _cte_names(node: dict[str, Any]) -> Iterator[object]:
+    entries = node.get("cte_map")
+    if isinstance(entries, dict):
+        yield from (entry["key"] for entry in entries.get("map", ()))
+
+
+def _arguments(node: dict[str, Any]) -> list[Any]:
+    if "arguments" in node:
+        return [argument["expression"] for argument in node["arguments"]]
+    return list(node.get("children", ()))  # DuckDB before 2.0
+
+
+def _literal(node: dict[str, Any]) -> str:
+    """Text of a constant; of anything else, ``*``, which no rule takes for small."""
+    if node.get("class") != "CONSTANT":
+        return "*"
+    if "literal" in node:
+        return str(node["literal"].get("text"))
+    return str(node.get("value", {}).get("value"))  # DuckDB before 2.0
+
+
+def _is_small(node: dict[str, Any]) -> bool:
+    text = _literal(node)
+    return bool(re.fullmatch(r"-?[0-9]{1,4}", text)) and abs(int(text)) <= _MAX_SIZE
