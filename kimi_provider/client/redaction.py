@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _LIMIT = 300
 _CUT = "[…]"
 # Keys and account ids that hosts put into their messages.
-_KEYS = re.compile(r"\b(?:sk|ak|org|proj|key)-[\w*.-]{4,}|Bearer\s+\S+|<ak-[^>]*>", re.IGNORECASE)
+_KEYS = re.compile(r"\b(?:sk|ak|org|proj|key)-[\w*.-]{4,}|Bearer\s+\S+|\S*<ak-[^>]*>", re.IGNORECASE)
 # A run of this many characters that also stands in the request is taken for an echo of it.
 _WINDOW = 16
 _SHORTEST = 6

@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from kimi_provider.exceptions import APIConnectionError, APIError, APIStatusError
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("kimi_provider.client")
 
 T = TypeVar("T")
 # Half a second, doubled up to 32, as kimi-code waits.
-_backoff = wait_exponential_jitter(initial=0.5, max=32, jitter=0.5)
+_backoff = wait_exponential(multiplier=0.5, max=32) + wait_random(0, 0.5)
 _SPREAD = 0.25
 # Statuses by which a host says that it did not take the request.
 _REFUSED = {429, 503}
