@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kimi_provider.alerts.addresses import check_address, check_name
+from kimi_provider.alerts.message import Message
 from kimi_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -97,6 +98,35 @@ class SendGridConfig:
             from_name=extra.get("from_name") or None,
             reply_to=extra.get("reply_to") or None,
             allowed_domains=tuple(domains),
+        )
+
+    def message(
+        self,
+        *,
+        from_email: str | None = None,
+        from_name: str | None = None,
+        reply_to: str | None = None,
+        **parts: Any,
+    ) -> Message:
+        """Make a message with the account's sender where none is given.
+
+        :param from_email: sender's address.
+        :param from_name: sender's name.
+        :param reply_to: where answers go.
+        :param parts: the rest of :class:`Message`.
+        :raises ConfigurationError: if there is no sender, or a part is malformed.
+        """
+        sender = from_email or self.from_email
+        if sender is None:
+            raise ConfigurationError(
+                "The mail has no sender: give from_email, or set the extra 'from_email' of the SendGrid "
+                "connection to an address that is verified in SendGrid."
+            )
+        return Message(
+            from_email=sender,
+            from_name=from_name or self.from_name,
+            reply_to=reply_to or self.reply_to,
+            **parts,
         )
 
 

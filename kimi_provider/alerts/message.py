@@ -64,9 +64,10 @@ class Attachment:
     def __post_init__(self) -> None:
         """Refuse what could not be saved."""
         check_line("name of an attachment", self.filename)
-        if not self.filename.strip() or "/" in self.filename or "\\" in self.filename:
+        if not self.filename.strip() or set(self.filename) & set("/\\,;"):
             raise ConfigurationError(
-                f"The name of an attachment must be a file name without folders; got {self.filename!r}."
+                "The name of an attachment must be a file name without folders, commas and semicolons; "
+                f"got {self.filename!r}."
             )
         _check_file(f"attachment {self.filename!r}", self.content, self.media_type)
 

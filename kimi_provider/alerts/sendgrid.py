@@ -18,13 +18,20 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
+from kimi_provider.alerts.addresses import recipients
+from kimi_provider.alerts.delivery import deliver
+from kimi_provider.alerts.transport import Transport
 from kimi_provider.alerts.verdict import Answer, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from http.client import HTTPMessage
 
     from kimi_provider.alerts.account import SendGridConfig
+    from kimi_provider.alerts.delivery import DeliveryPolicy
+    from kimi_provider.alerts.message import Message
+    from kimi_provider.schemas import DeliveryReceipt
+    from kimi_provider.storage import StoragePath
 
 _ADDRESS = re.compile(r"[^\s<>\"'(),:;]+@[^\s<>\"'(),:;]+")
 
@@ -41,11 +48,30 @@ class SendGridClient:
         # At DEBUG the library's transport logs whole requests: the key, the recipients, the mail.
         logging.getLogger("python_http_client").setLevel(logging.INFO)
         api = SendGridAPIClient(config.api_key, host=config.host, impersonate_subuser=config.subuser)
-        # Unset, a stalled server would hold the task forever. To be set on the transport itself: the
-        # library's set_sendgrid_data_residency() makes a new one without it.
-        api.client.timeout = config.timeout
-        self._api = api
+        headers = api.client.request_headers
+        self._client = Transport(config.host, headers, version=3, timeout=config.timeout)
         self.config = config
+
+    async def deliver(
+        self,
+        message: Message,
+        to: str | Iterable[str],
+        *,
+        message_id: str,
+        ledger: StoragePath,
+        policy: DeliveryPolicy | None = None,
+    ) -> tuple[DeliveryReceipt, ...]:
+        """Send a message to each recipient once; see :func:`kimi_provider.alerts.delivery.deliver`.
+
+        :param to: the recipients as people write them; only those in the account's allowed domains.
+        :raises ConfigurationError: if a recipient is malformed or not allowed, or the message is beyond
+            a limit; nothing was sent.
+        :raises DeliveryError: if any mail is not known to be queued.
+        """
+        people = recipients(to, allowed_domains=self.config.allowed_domains)
+        return await deliver(
+            message, people, message_id=message_id, send=self.send, ledger=ledger, policy=policy
+        )
 
     async def send(self, body: Mapping[str, Any]) -> Answer:
         """Post one mail and say what came of it; raises nothing for what a network can do."""
@@ -53,14 +79,14 @@ class SendGridClient:
 
     def send_blocking(self, body: Mapping[str, Any]) -> Answer:
         """Post one mail from the calling thread; see :meth:`send`."""
-        return _answer(self._call(lambda: self._api.client.mail.send.post(request_body=dict(body))))
+        return _answer(self._call(lambda: self._client.mail.send.post(request_body=dict(body))))
 
     def check(self) -> tuple[bool, str]:
         """Ask which permissions the key has (``GET /v3/scopes``); sends nothing.
 
         :returns: whether mail can be sent, and a sentence about it.
         """
-        reply = self._call(self._api.client.scopes.get)
+        reply = self._call(self._client.scopes.get)
         if isinstance(reply, Answer) or reply.status != HTTPStatus.OK:
             return False, judge(_answer(reply)).detail
         scopes = _json(reply.body).get("scopes")

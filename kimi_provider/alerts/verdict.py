@@ -7,19 +7,24 @@ from dataclasses import dataclass
 from kimi_provider.schemas import DeliveryStatus
 
 _QUEUED = 202
+_REDIRECT = 300
 _BAD_REQUEST = 400
 _RATE_LIMIT = 429
 _SERVER_ERROR = 500
 # A gateway's time-out is a time-out: the service behind it may have taken the mail.
 _GATEWAY_TIMEOUT = 504
 
+_NO_API = "There is no such API: the host of the connection must be SendGrid's, without a path."
+_REDIRECTED = (
+    "It leads elsewhere, and the key is not taken there: put the right host into the connection."
+)
 _WAY_OUT = {
     401: "The API key is wrong, revoked, or of another region: put a valid one with the permission Mail "
     "Send into the password of the connection (keys of EU subusers need the extra region=eu).",
     403: "The key or the sender is not allowed to send: give the key the permission Mail Send, and "
     "verify the sender's address or domain in SendGrid's Sender Authentication.",
-    404: "There is no such API: the host of the connection must be SendGrid's, without a path.",
-    405: "There is no such API: the host of the connection must be SendGrid's, without a path.",
+    404: _NO_API,
+    405: _NO_API,
     413: "The mail is too large: attach fewer or smaller files, or link to them.",
 }
 
@@ -68,23 +73,28 @@ def judge(answer: Answer) -> Verdict:
     service took it makes it rejected or failed. All else is ambiguous.
     """
     said = f": {answer.detail}" if answer.detail else "."
-    status = answer.status
-    if status is None:
-        if answer.sent:
-            return Verdict(DeliveryStatus.AMBIGUOUS, f"No answer came after the request was sent{said}")
-        why = f"SendGrid could not be reached, and nothing was sent{said}"
-        return Verdict(DeliveryStatus.FAILED, why, retry=True, for_all=True)
-    told = f"SendGrid answered {status}{said}"
+    if answer.status is not None:
+        return _judge_status(
+            answer.status, f"SendGrid answered {answer.status}{said}", answer.retry_after
+        )
+    if answer.sent:
+        return Verdict(DeliveryStatus.AMBIGUOUS, f"No answer came after the request was sent{said}")
+    why = f"SendGrid could not be reached, and nothing was sent{said}"
+    return Verdict(DeliveryStatus.FAILED, why, retry=True, for_all=True)
+
+
+def _judge_status(status: int, told: str, retry_after: float | None) -> Verdict:
     if status == _QUEUED:
         return Verdict(DeliveryStatus.QUEUED)
-    if status == _GATEWAY_TIMEOUT or status < _BAD_REQUEST:
-        way_out = "" if status == _GATEWAY_TIMEOUT else " Only 202 means queued; is the host SendGrid's?"
-        return Verdict(DeliveryStatus.AMBIGUOUS, told + way_out)
-    if status == _RATE_LIMIT or status >= _SERVER_ERROR:
+    if status < _REDIRECT:
         return Verdict(
-            DeliveryStatus.FAILED, told, retry=True, retry_after=answer.retry_after, for_all=True
+            DeliveryStatus.AMBIGUOUS, f"{told} Only 202 means queued; is the host SendGrid's?"
         )
-    # Any refusal but this is of the key, the sender or the size, which all mails share.
+    if status == _GATEWAY_TIMEOUT:
+        return Verdict(DeliveryStatus.AMBIGUOUS, told)
+    if status == _RATE_LIMIT or status >= _SERVER_ERROR:
+        return Verdict(DeliveryStatus.FAILED, told, retry=True, retry_after=retry_after, for_all=True)
+    way_out = _WAY_OUT.get(status, "") if status >= _BAD_REQUEST else _REDIRECTED
+    # Any refusal but 400 is of the key, the sender, the host or the size, which all mails share.
     alone = status == _BAD_REQUEST
-    way_out = _WAY_OUT.get(status, "")
     return Verdict(DeliveryStatus.REJECTED, f"{told} {way_out}".rstrip(), for_all=not alone)

@@ -205,6 +205,15 @@ def test_what_answers_without_taking_the_mail_is_not_believed(service, tmp_path:
     assert "Only 202 means queued" in str(error)
 
 
+def test_a_redirect_is_not_followed_with_the_key(service, tmp_path: Path) -> None:
+    for status in (301, 302, 303, 307, 308):
+        service.will(status=status, headers={"Location": f"{service.url}/v3/scopes"})
+        error = fails(service, tmp_path, ANN)
+        assert statuses(error.receipts) == ["rejected"]
+        assert "put the right host into the connection" in str(error)
+    assert len(service.seen_headers) == 5
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -186,7 +186,7 @@ def test_two_pictures_of_one_name_are_refused() -> None:
         dataclasses.replace(PLAIN, images=(InlineFile("a", b"1"), InlineFile("a", b"2")))
 
 
-@pytest.mark.parametrize("name", ["", " ", "../x.csv", "a\\b.csv"])
+@pytest.mark.parametrize("name", ["", " ", "../x.csv", "a\\b.csv", "a;b.csv", "a,b.csv"])
 def test_an_attachment_has_a_plain_file_name(name: str) -> None:
     with pytest.raises(ConfigurationError, match="file name without folders"):
         Attachment(name, b"x")
