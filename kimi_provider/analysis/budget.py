@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from kimi_provider.schemas import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kimi_provider.client.models import Price
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +81,23 @@ class Budget:
         reserved = sum((need.cost_usd or Decimal(0) for need in self._reserved), Decimal(0))
         return self.max_cost_usd - self._known_cost - reserved
 
+    @property
+    def _tokens(self) -> int:
+        """Tokens that are spent or reserved."""
+        reserved = sum(need.tokens for need in self._reserved)
+        return self.spent.input_tokens + self.spent.output_tokens + reserved
+
+    def room(self, input_tokens: int, price: Price | None) -> float:
+        """Return how many answer tokens a call with such a prompt could still have; may be infinite."""
+        rooms = [math.inf]
+        if self.max_tokens is not None:
+            rooms.append(self.max_tokens - self._tokens - input_tokens)
+        remaining = self.remaining_cost
+        if remaining is not None and price is not None and price.output:
+            left = remaining - price.cost(Usage(input_tokens=input_tokens))
+            rooms.append(int(left / price.cost(Usage(output_tokens=1))))
+        return min(rooms)
+
     def add(self, usage: Usage) -> None:
         """Count what was spent, by this attempt or an earlier one."""
         self.spent += usage
@@ -109,8 +129,7 @@ class Budget:
                 f"max_calls={self.max_calls} is reached: {calls} calls were made, one more is needed. "
                 "Raise max_calls or give the model less to do."
             )
-        tokens = self.spent.input_tokens + self.spent.output_tokens
-        tokens += sum(reserved.tokens for reserved in self._reserved)
+        tokens = self._tokens
         if self.max_tokens is not None and tokens + need.tokens > self.max_tokens:
             raise BudgetExceededError(
                 f"max_tokens={self.max_tokens} would be exceeded: {tokens} tokens are spent or in use, "

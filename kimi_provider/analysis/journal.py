@@ -69,7 +69,8 @@ class Journal:
         """
         entries = await self._loaded()
         name = _name(kind, key, occurrence)
-        body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        body = text.encode("utf-8", "surrogatepass")
         data = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
         entries[name] = json.loads(body)
         try:

@@ -13,7 +13,7 @@ import string
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kimi_provider.client.types import ChatRequest
+    from kimi_provider.client.messages import ChatRequest
 
 # Fixed cost of a message's role markers in the chat template, in tokens.
 _MESSAGE_OVERHEAD = 6

@@ -1,0 +1,269 @@
+"""The single door through which an analysis calls the model: paid once, within budget, on record."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kimi_provider.analysis.budget import Need, check_window
+from kimi_provider.analysis.journal import fingerprint
+from kimi_provider.analysis.tokens import TokenEstimator
+from kimi_provider.client.messages import ChatResult, Restarted
+from kimi_provider.client.request import max_tokens, model_of
+from kimi_provider.exceptions import APIError
+from kimi_provider.schemas import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kimi_provider.analysis.budget import Budget
+    from kimi_provider.analysis.journal import Journal
+    from kimi_provider.analysis.trace import Trace
+    from kimi_provider.client.client import KimiClient
+    from kimi_provider.client.messages import ChatRequest, Message, StreamEvent
+
+log = logging.getLogger(__name__)
+
+_KIND = "call"
+
+# From this share of the window on, the host's own count (where it has one) decides, not our estimate.
+_CLOSE_TO_FULL = 0.8
+
+# Below this a thinking model tends to answer nothing at all, in tokens (Moonshot's own advice).
+_LEAST_ANSWER = 16_000
+
+# What a call is taken to answer at most where no bound is sent, in tokens.
+_ASSUMED_ANSWER = 32_768
+
+# How often a long answer says that it is still coming, in seconds.
+_PROGRESS_INTERVAL = 15.0
+
+
+def _ignore(_: str) -> None:
+    """Take progress that nobody wants."""
+
+
+class Caller:
+    """Calls the model on behalf of one task.
+
+    :param client: an open client.
+    :param budget: what the task may spend, over all its attempts.
+    :param trace: gets each request (new messages only), reasoning, answer and usage.
+    :param journal: what was already paid for; ``None`` pays anew at each attempt.
+    :param on_progress: gets short sentences without any content of prompts or answers.
+
+    For each call: journal look-up → window and budget check → client → journal → log and trace. The
+    same request asked again in one run is a second question, and gets a second answer.
+    """
+
+    def __init__(
+        self,
+        client: KimiClient,
+        *,
+        budget: Budget,
+        trace: Trace,
+        journal: Journal | None = None,
+        on_progress: Callable[[str], None] = _ignore,
+    ) -> None:
+        self.client = client
+        self.budget = budget
+        self.trace = trace
+        self.journal = journal
+        self.on_progress = on_progress
+        self._estimator = TokenEstimator()
+        self._asked: defaultdict[str, set[int]] = defaultdict(set)
+        self._shown: set[Message] = set()
+        self._counted = journal is None
+
+    @property
+    def usage(self) -> Usage:
+        """Everything this task has spent, with what earlier attempts did."""
+        return self.budget.spent
+
+    async def complete(self, request: ChatRequest) -> ChatResult:
+        """Answer a request from the journal, or by a call that fits the budget.
+
+        :raises BudgetExceededError: if the call does not fit; it was not made.
+        :raises JournalError: if the journal cannot be read.
+        :raises APIError: if the call fails.
+        """
+        await self._count_earlier_attempts()
+        key = self.fingerprint(request)
+        occurrence = self._claim(key)
+        try:
+            stored = await self.journal.get(_KIND, key, occurrence) if self.journal else None
+            if stored is not None:
+                result = ChatResult.from_dict(stored["result"])
+                self._estimator.observe(request, result.usage.input_tokens)
+                self.trace.add("journal", call=key, occurrence=occurrence, found=True)
+                self._record(request, key, result)
+                return result
+            return await self._call(request, key, occurrence)
+        except BaseException:
+            # The next try of the same request is the same question, not a second one.
+            self._asked[key].discard(occurrence)
+            raise
+
+    async def reject(self, request: ChatRequest) -> None:
+        """Say that the last answer to this request cannot be used, so that a retry asks anew.
+
+        What it cost stays counted. Without this a retry would find the unusable answer again.
+        """
+        key = self.fingerprint(request)
+        if self.journal is not None and self._asked[key]:
+            await self.journal.reject(_KIND, key, max(self._asked[key]))
+
+    def fingerprint(self, request: ChatRequest) -> str:
+        """Name what is asked: messages, model, parameters, tools, schema; no key, no time-out."""
+        config = self.client.config
+        asked = msgspec.to_builtins(request)
+        for field in ("stream", "cache_key"):
+            asked.pop(field, None)
+        asked["model"] = model_of(request, config)
+        for field in ("max_tokens", "temperature", "thinking", "effort"):
+            asked.setdefault(field, getattr(config, field))
+        return fingerprint(asked)
+
+    async def _count_earlier_attempts(self) -> None:
+        if self._counted or self.journal is None:
+            return
+        self._counted = True
+        earlier = await self.journal.spent()
+        if earlier.calls:
+            self.budget.add(earlier)
+            log.info(
+                "The journal holds %d calls of earlier attempts, %s", earlier.calls, _price(earlier)
+            )
+
+    def _claim(self, key: str) -> int:
+        taken = self._asked[key]
+        occurrence = next(number for number in range(len(taken) + 1) if number not in taken)
+        taken.add(occurrence)
+        return occurrence
+
+    async def _call(self, request: ChatRequest, key: str, occurrence: int) -> ChatResult:
+        fitted, need = await self._fit(request)
+        with self.budget.reserve(need):
+            result = await self.client.complete(fitted, on_event=_Progress(self.on_progress))
+            self.budget.add(result.usage)
+        self._estimator.observe(request, result.usage.input_tokens)
+        if self.journal is not None:
+            content = {"result": result.as_dict(), "usage": result.usage.model_dump(mode="json")}
+            await self.journal.put(_KIND, key, content, occurrence)
+        self._record(request, key, result)
+        self._log(result)
+        return result
+
+    async def _fit(self, request: ChatRequest) -> tuple[ChatRequest, Need]:
+        """Return the request to send, and what it can take at most.
+
+        Where the request leaves the answer's bound open, the model's default is lowered to what the
+        window and the budget leave, as long as that is enough to think.
+        """
+        config = self.client.config
+        model = model_of(request, config)
+        window, price = config.profile(model).context_window, config.price(model)
+        bound = max_tokens(request, config)
+        answer = bound or _ASSUMED_ANSWER
+        prompt = self._estimator.estimate(request)
+        if window and prompt + answer > window * _CLOSE_TO_FULL:
+            prompt = await self._host_estimate(request, prompt)
+        if request.max_tokens is None:
+            room = self.budget.room(prompt, price)
+            if window:
+                room = min(room, window - prompt)
+            if min(answer, _LEAST_ANSWER) <= room < answer:
+                answer = bound = int(room)
+                request = msgspec.structs.replace(request, max_tokens=bound)
+        cost = price.cost(Usage(input_tokens=prompt, output_tokens=answer)) if price else None
+        need = Need(model, prompt, answer, cost)
+        check_window(need, window)
+        return request, need
+
+    async def _host_estimate(self, request: ChatRequest, estimate: int) -> int:
+        if not self.client.config.host.side_endpoints:
+            return estimate
+        try:
+            return await self.client.estimate_tokens(request)
+        except APIError:
+            return estimate
+
+    def _record(self, request: ChatRequest, key: str, result: ChatResult) -> None:
+        """Put a call into the trace; messages that are there already are not repeated."""
+        fresh: list[Any] = []
+        for message in request.messages:
+            if message not in self._shown:
+                self._shown.add(message)
+                fresh.append(msgspec.to_builtins(message))
+        self._shown.add(result.message)
+        self.trace.add(
+            "request",
+            call=key,
+            model=model_of(request, self.client.config),
+            messages=len(request.messages),
+            new_messages=fresh,
+            tools=[tool.name for tool in request.tools],
+            max_tokens=request.max_tokens,
+        )
+        if result.reasoning:
+            self.trace.add("reasoning", call=key, text=result.reasoning)
+        self.trace.add(
+            "answer",
+            call=key,
+            text=result.text,
+            tool_calls=msgspec.to_builtins(result.tool_calls),
+            finish_reason=result.finish_reason,
+            model=result.model,
+            request_ids=list(result.request_ids),
+        )
+        self.trace.add(
+            "usage",
+            call=key,
+            **result.usage.model_dump(mode="json"),
+            time_to_first_token=result.time_to_first_token,
+            tokens_per_second=result.tokens_per_second,
+        )
+
+    def _log(self, result: ChatResult) -> None:
+        usage = result.usage
+        log.info(
+            "Kimi call %d (%s): %d prompt tokens (%d cached), %d answer tokens (%d reasoning), %s; "
+            "so far %s; request %s",
+            self.usage.calls,
+            result.model,
+            usage.input_tokens,
+            usage.cache_read_tokens,
+            usage.output_tokens,
+            usage.reasoning_tokens,
+            _price(usage),
+            _price(self.usage),
+            ", ".join(result.request_ids) or "without id",
+        )
+
+
+class _Progress:
+    """Turns a stream of events into a sentence now and then."""
+
+    def __init__(self, on_progress: Callable[[str], None]) -> None:
+        self._on_progress = on_progress
+        self._began = self._spoke = time.monotonic()
+        self._characters = 0
+
+    def __call__(self, event: StreamEvent) -> None:
+        if isinstance(event, Restarted):
+            self._characters = 0
+        self._characters += len(getattr(event, "text", ""))
+        now = time.monotonic()
+        if now - self._spoke >= _PROGRESS_INTERVAL:
+            self._spoke = now
+            self._on_progress(
+                f"The answer is coming for {now - self._began:.0f} s: {self._characters:,} characters"
+            )
+
+
+def _price(usage: Usage) -> str:
+    return "price unknown" if usage.cost_usd is None else f"{usage.cost_usd:.4f} USD"
