@@ -1,0 +1,55 @@
+"""Where the provider's files lie: ``[kimi] storage_path``, one folder a task instance."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from airflow.sdk import ObjectStoragePath, conf
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from kimi_provider.storage import StoragePath
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.=-]+")
+
+
+def storage_root() -> StoragePath:
+    """Return the root folder: ``[kimi] storage_path``, by default ``kimi`` under ``AIRFLOW_HOME``.
+
+    Workers on several machines need a place that all of them reach (``s3://…``, ``gs://…``).
+    """
+    configured = conf.get("kimi", "storage_path", fallback="")
+    if not configured:
+        # Reading it from the environment would miss Airflow's default.
+        from airflow.configuration import AIRFLOW_HOME
+
+        configured = (Path(AIRFLOW_HOME) / "kimi").as_uri()
+    return open_uri(configured)
+
+
+def open_uri(uri: str) -> StoragePath:
+    """Return the path that a URI in an XCom or a setting names."""
+    return cast("StoragePath", ObjectStoragePath(uri))
+
+
+def task_folder(context: Context) -> StoragePath:
+    """Return the folder of this task instance; the same for each of its tries.
+
+    :param context: the context that Airflow gives to ``execute``.
+    """
+    ti = context["ti"]
+    folder = storage_root() / _segment(ti.dag_id) / _segment(ti.run_id) / _segment(ti.task_id)
+    map_index = ti.map_index
+    return folder if map_index is None or map_index < 0 else folder / str(map_index)
+
+
+def _segment(name: str) -> str:
+    """Return a name fit for every file system and object store; two names never give the same."""
+    safe = _UNSAFE.sub("_", name)[:100]
+    if safe == name and name.strip("."):
+        return safe
+    return f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
