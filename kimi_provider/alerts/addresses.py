@@ -58,6 +58,12 @@ def check_line(what: str, value: str) -> str:
     return value
 
 
+def one_line(text: str) -> str:
+    """Return text from elsewhere as one line that :func:`check_line` takes."""
+    kept = (" " if unicodedata.category(character) in _BREAKING else character for character in text)
+    return " ".join("".join(kept).split())
+
+
 def check_address(what: str, value: str) -> str:
     """Return an address in the form in which it is sent to, checked without asking DNS.
 

@@ -1,0 +1,1 @@
+"""Notifiers: who is told, from callbacks, deadlines and approvals."""
