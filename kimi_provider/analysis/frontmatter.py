@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import date
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from kimi_provider.analysis.metrics import ComparisonSpec, Metric
+from kimi_provider.analysis.metrics import ComparisonSpec, Metric, ParameterType
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.schemas import ChartRequest, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-PERIOD_NAME = re.compile(r"\{(\w+)\}")
-"""Where a template's ``period`` wants a parameter's value: ``"{day}"``."""
-
-ParameterType = Literal["date", "datetime", "text", "integer", "number", "boolean"]
-ParameterValue = date | datetime | str | int | Decimal | bool
-_READERS: Final[Mapping[ParameterType, TypeAdapter[Any]]] = {
-    "date": TypeAdapter(date),
-    "datetime": TypeAdapter(datetime),
-    "text": TypeAdapter(str),
-    "integer": TypeAdapter(int),
-    "number": TypeAdapter(Decimal),
-    "boolean": TypeAdapter(bool),
-}
+_PERIOD_NAME = re.compile(r"\{(\w+)\}")
 
 
 class Parameter(Value):
@@ -39,24 +26,7 @@ class Parameter(Value):
     """
 
     type: ParameterType
-    default: Any = None
-
-    @model_validator(mode="after")
-    def _default_fits(self) -> Self:
-        if self.default is not None:
-            self.read(self.default)
-        return self
-
-    def read(self, value: object) -> ParameterValue:
-        """Return the value in the parameter's type; text, as Airflow's templating makes it, is read.
-
-        :raises ValueError: if it is no such value.
-        """
-        try:
-            read: ParameterValue = _READERS[self.type].validate_python(value)
-        except ValidationError:
-            raise ValueError(f"{str(value)[:80]!r} is no value of type {self.type}") from None
-        return read
+    default: str | int | float | bool | date | None = None
 
 
 class ModelSettings(Value):
@@ -80,7 +50,8 @@ class FrontMatter(Value):
     """Everything about a prompt template but the text of the request.
 
     ``extends`` names the template whose front matter holds where this one is silent, key by key.
-    ``system`` follows our own rules in the system message. ``language`` is what the model writes in.
+    ``system`` follows our own rules in the system message. ``period`` is how the period is named, with
+    ``{day}`` standing for a parameter. ``language`` is what the model writes in.
     """
 
     description: str = ""
@@ -101,7 +72,7 @@ class FrontMatter(Value):
         """Check what one part says of another, so that a typing error costs no call."""
         comparisons = _unique("comparisons", [spec.id for spec in self.comparisons])
         metrics = _unique("metrics", [metric.id for metric in self.metrics])
-        for name in PERIOD_NAME.findall(self.period or ""):
+        for name in _PERIOD_NAME.findall(self.period or ""):
             _known("period", name, self.parameters)
         for spec in self.comparisons:
             for name in spec.shift:

@@ -19,13 +19,8 @@ import yaml
 from jinja2 import nodes
 from jinja2.loaders import split_template_path
 
-from kimi_provider.analysis.frontmatter import (
-    PERIOD_NAME,
-    FrontMatter,
-    ParameterValue,
-    checked_front_matter,
-    listed,
-)
+from kimi_provider.analysis.frontmatter import FrontMatter, checked_front_matter, listed
+from kimi_provider.analysis.metrics import period_text, typed_parameters
 from kimi_provider.analysis.sandbox import PromptEnvironment, bounded
 from kimi_provider.exceptions import ConfigurationError
 
@@ -77,37 +72,27 @@ class PromptTemplate:
         digest = hashlib.sha256("\0".join(source.text for source in lineage).encode()).hexdigest()
         return cls(_short_name(name), lineage[0].path, front, digest, lineage[0], body)
 
-    def parameters(self, given: Mapping[str, object]) -> dict[str, ParameterValue]:
+    def parameters(self, given: Mapping[str, object]) -> dict[str, object]:
         """Return the declared parameters with their values, in their types.
 
         :param given: the DAG's ``params``; text is read, as ``"2013-02-08"`` for a ``date``.
         :raises ConfigurationError: if one is missing, not declared, or not of its type.
         """
         declared = self.front.parameters
-        for name in given:
-            if name not in declared:
-                raise ConfigurationError(
-                    f"{self.path}: there is no parameter {name!r}; declared: {listed(declared)}"
-                )
-        values: dict[str, ParameterValue] = {}
-        for name, parameter in declared.items():
-            value = given.get(name, parameter.default)
-            if value is None:
-                raise ConfigurationError(
-                    f"{self.path}: the parameter {name!r} ({parameter.type}) has no value; "
-                    f"give it in params={{{name!r}: …}}"
-                )
-            try:
-                values[name] = parameter.read(value)
-            except ValueError as error:
-                raise ConfigurationError(f"{self.path}: the parameter {name!r}: {error}") from None
-        return values
+        types = {name: parameter.type for name, parameter in declared.items()}
+        defaults = {
+            name: parameter.default
+            for name, parameter in declared.items()
+            if parameter.default is not None
+        }
+        try:
+            return typed_parameters(types, {**defaults, **given})
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self.path}: {error}") from None
 
-    def period(self, parameters: Mapping[str, ParameterValue]) -> str | None:
+    def period(self, parameters: Mapping[str, object]) -> str | None:
         """Return how the period is named, from :meth:`parameters`; ``None`` if it has no name."""
-        if self.front.period is None:
-            return None
-        return PERIOD_NAME.sub(lambda match: str(parameters[match[1]]), self.front.period)
+        return period_text(self.front.period, parameters)
 
     def render(self, values: Mapping[str, object]) -> str:
         """Return the body with the values in place.
