@@ -98,7 +98,11 @@ class SendGridNotifier(BaseNotifier):
         self, context: Context, jinja_env: jinja2.Environment | None = None
     ) -> None:
         """Render the fields in place; values are escaped where they go into HTML."""
-        environment = jinja_env or self.get_template_env(dag=context.get("dag"))
+        from airflow.sdk import DAG
+
+        dag = context.get("dag")
+        # dag.test() calls a DAG's callbacks with a serialized DAG, which has no environment.
+        environment = jinja_env or self.get_template_env(dag=dag if isinstance(dag, DAG) else None)
         for field in self.template_fields:
             value = getattr(self, field)
             if field == "html_content" and isinstance(value, str):

@@ -20,6 +20,8 @@ from kimi_provider.testing import Simulator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# What dag.test() hands to a DAG's callbacks has no template environment.
+SERIALIZED = SimpleNamespace(dag_id="sales", render_template_as_native_obj=False)
 SECRET = "{{ conn.sendgrid_default.password }}"
 
 
@@ -165,6 +167,7 @@ def test_advice_of_our_own_errors_reaches_the_owner(simulator: Simulator) -> Non
             {"dag_run": {"dag_id": "sales", "dag_run_id": "r"}, "deadline": {"id": "1"}},
             "sales missed a deadline",
         ),
+        ({"dag": SERIALIZED, "run_id": "r", "reason": "timed_out"}, "sales failed (timed_out)"),
         ({}, "A DAG needs attention"),
     ],
 )
