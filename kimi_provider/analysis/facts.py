@@ -168,7 +168,7 @@ class _MetricRun:
         for wanted in (*self.metric.columns, *self.metric.key):
             if wanted not in names:
                 raise self._error(
-                    f"declares the column '{wanted}', which its SQL does not return. It returns: {listed}"
+                    f"declares the column '{wanted}', which its SQL does not have. It returns: {listed}"
                 )
         slugs = [name_slug(name) for name in names]
         for name, slug in zip(names, slugs, strict=True):

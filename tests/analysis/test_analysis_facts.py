@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import random
 import re
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import duckdb  # noqa: TID253 — a test pays no DAG parse
@@ -205,7 +204,7 @@ class TestTables:
         assert facts["by_carrier.UA.delay"].label == "Average delay — UA"
 
     def test_several_keys(self, compute):
-        sql = "SELECT day, carrier, count(*) AS n FROM flights WHERE carrier = 'UA' GROUP BY ALL ORDER BY day"
+        sql = "SELECT day, carrier, count(*) AS n FROM flights WHERE carrier = 'UA' GROUP BY ALL ORDER BY 1"
         sheet = compute({"id": "t", "key": ["day", "carrier"], "sql": sql})
         assert sheet.tables[0].rows[0] == ("2013-02-07", "UA", "t.2013-02-07-UA.n")
         assert sheet.tables[0].columns[0].unit == "date"
@@ -232,7 +231,7 @@ class TestTables:
         ]
         values = ", ".join(f"('{name}', {i})" for i, name in enumerate(names))
         sql = f"SELECT * FROM (VALUES {values}, (NULL, 99)) AS t(name, n)"
-        sheet = compute({"id": "t", "key": ["name"], "sql": sql.replace("('', 5)", "('x''', 5)")})
+        sheet = compute({"id": "t", "key": ["name"], "sql": sql})
         facts = by_id(sheet)
         assert len(facts) == len(names) + 1
         assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", fact_id) for fact_id in facts)
@@ -248,7 +247,7 @@ class TestTables:
         st.lists(st.tuples(st.text(max_size=60), st.text(max_size=10)), unique=True, max_size=12),
         st.randoms(use_true_random=False),
     )
-    def test_slugs_are_unique_valid_and_stable(self, keys, shuffler: random.Random):
+    def test_slugs_are_unique_valid_and_stable(self, keys, shuffler):
         slugs = row_slugs(keys)
         assert len({slug.lower() for slug in slugs.values()}) == len(keys)
         assert all(re.fullmatch(r"[A-Za-z0-9_-]+", slug) for slug in slugs.values())
@@ -257,11 +256,8 @@ class TestTables:
         assert row_slugs(shuffled) == slugs
 
     def test_a_row_named_like_the_digest_of_another(self):
-        (taken,) = {slug for slug in row_slugs([("a b",), ("a_b",)]).values() if slug} - {
-            row_slugs([("a_b",), ("a b",)])[("a_b",)]
-        }
-        slugs = row_slugs([("a b",), ("a_b",), (taken,)])
-        assert len(set(slugs.values())) == 3
+        taken = row_slugs([("a b",), ("a_b",)])[("a b",)]
+        assert len(set(row_slugs([("a b",), ("a_b",), (taken,)]).values())) == 3
 
 
 class TestRefusals:
@@ -303,7 +299,7 @@ class TestRefusals:
 
     def test_a_shift_of_no_date(self, compute):
         spec = ComparisonSpec(id="b", label="b", shift={"origin": -1})
-        with pytest.raises(ConfigurationError, match="'origin', which is no date.*: day"):
+        with pytest.raises(ConfigurationError, match=r"'origin', which is no date.*: day"):
             compute(SCALAR, comparisons=(spec,))
 
     @pytest.mark.parametrize(
@@ -320,7 +316,7 @@ class TestParameters:
         declared = {"a": "date", "b": "datetime", "c": "int", "d": "float", "e": "str", "f": "bool"}
         given = {
             "a": "2013-02-08",
-            "b": "2013-02-08T01:02:03",
+            "b": "2013-02-08T01:02:03Z",
             "c": " 7",
             "d": "1.5",
             "e": 5,
@@ -328,7 +324,7 @@ class TestParameters:
         }
         assert typed_parameters(declared, given) == {
             "a": date(2013, 2, 8),
-            "b": datetime(2013, 2, 8, 1, 2, 3),
+            "b": datetime(2013, 2, 8, 1, 2, 3, tzinfo=UTC),
             "c": 7,
             "d": 1.5,
             "e": "5",
@@ -347,7 +343,7 @@ class TestParameters:
             typed_parameters({"p": kind}, {"p": value})
 
     def test_unknown_and_missing_list_what_exists(self):
-        with pytest.raises(ConfigurationError, match="no parameter 'dya'.*day"):
+        with pytest.raises(ConfigurationError, match=r"no parameter 'dya'.*day"):
             typed_parameters({"day": "date"}, {"dya": "x"})
         with pytest.raises(ConfigurationError, match="'day' has no value"):
             typed_parameters({"day": "date"}, {})
