@@ -84,7 +84,9 @@ class _Normalizer:
             schema = {}
         if self._defs:
             schema["$defs"] = self._defs
-        return make_finite(schema)
+        schema = make_finite(schema)
+        self._part_descriptions(schema, schema)
+        return schema
 
     def node(self, node: object, place: str) -> Schema:  # noqa: C901, PLR0912 — one branch a keyword
         """Return the normal form of one subschema; ``place`` names it in errors."""
@@ -192,6 +194,26 @@ class _Normalizer:
         inner = self.node(items, f"{place}[]")
         return None if self._is_any(inner) and "description" not in inner else inner
 
+    def _part_descriptions(self, node: Any, root: Schema) -> None:
+        """Put references that are described, as their target is, behind an ``anyOf``.
+
+        Kimi expands a reference in place and refuses two descriptions there; both say something.
+        """
+        if isinstance(node, list):
+            for item in node:
+                self._part_descriptions(item, root)
+        if not isinstance(node, dict):
+            return
+        ref = node.get("$ref")
+        if isinstance(ref, str) and "description" in node:
+            target = root if ref == "#" else root["$defs"][ref.rsplit("/", 1)[-1]]
+            if "description" in target:
+                node["anyOf"] = [{"$ref": node.pop("$ref")}]
+                node["description"] = node.pop("description")
+        for key, value in node.items():
+            if key not in {"enum", "default"}:
+                self._part_descriptions(value, root)
+
     def _union(self, node: Schema, place: str) -> Schema:
         parts = _branches(node, "anyOf", place)
         rest = {
@@ -226,9 +248,18 @@ class _Normalizer:
         return name
 
     def _reference(self, ref: object, place: str) -> Schema:
+        target = self._target(ref, place)
+        hops = 0
+        # A definition that is a bare reference itself would only add to the chain.
+        while set(without_annotations(target)) == {"$ref"}:
+            ref, hops = target["$ref"], hops + 1
+            if ref == "#":
+                break
+            if hops > _MAX_HOPS:
+                raise ConfigurationError(f"The JSON Schema at {place} refers to itself without an end.")
+            target = self._target(ref, place)
         if ref == "#":
             return {"$ref": "#"}
-        target = self._target(ref, place)
         pointer = str(ref)
         if pointer not in self._names:
             self._names[pointer] = self._fresh_name(pointer)

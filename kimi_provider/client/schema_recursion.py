@@ -4,67 +4,83 @@ from __future__ import annotations
 
 from typing import Any
 
+from kimi_provider.exceptions import ConfigurationError
+
 _HINT = "(always give it, empty where it ends)"
 
 
 def make_finite(root: dict[str, Any]) -> dict[str, Any]:
     """Return ``root``, with properties that would recurse without an end no longer required.
 
-    Kimi counts an array's elements as present, so that ``children: list[Node]`` is endless to it. The
-    property stays, is asked for in words, and validation of the answer still insists on it.
+    A property taken out of ``required`` is asked for in words, and validation of the answer still
+    insists on it. Versions of Moonshot's validator differ: one lets an empty array end a recursion
+    and refuses any endless required property; the other looks into arrays, and refuses where all
+    required properties are endless. What is returned passes both.
+
+    :raises ConfigurationError: if nothing that is required makes it endless, so that no value fits.
     """
-    definitions: dict[str, Any] = root.get("$defs", {})
-    while True:
-        finite: set[str] = set()
-        while True:
-            new = {
-                ref
-                for ref, schema in _targets(root, definitions)
-                if ref not in finite and _ends(schema, finite)
-            }
-            if not new:
-                break
-            finite |= new
-        endless = [schema for ref, schema in _targets(root, definitions) if ref not in finite]
-        if not any(_relax(schema, finite) for schema in endless):
-            return root
+    for arrays_end in (True, False):
+        _Finite(root, arrays_end=arrays_end).enforce()
+    return root
 
 
-def _targets(root: dict[str, Any], definitions: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [("#", root), *((f"#/$defs/{name}", schema) for name, schema in definitions.items())]
+class _Finite:
+    """One version's rule; ``finite`` holds the references whose targets are known to end."""
 
+    def __init__(self, root: dict[str, Any], *, arrays_end: bool) -> None:
+        self._root = root
+        # The root comes last: what it requires is given up only if nothing below can be.
+        self._targets = {f"#/$defs/{k}": v for k, v in root.get("$defs", {}).items()} | {"#": root}
+        self._arrays_end = arrays_end
+        self._finite: set[str] = set()
 
-def _ends(schema: dict[str, Any], finite: set[str]) -> bool:
-    if "$ref" in schema:
-        # Deeper pointers are not made by the normalizer.
-        return schema["$ref"] in finite
-    if "anyOf" in schema:
-        return any(_ends(branch, finite) for branch in schema["anyOf"])
-    properties = schema.get("properties", {})
-    if not all(_ends(properties[name], finite) for name in schema.get("required", ())):
-        return False
-    return _ends(schema["items"], finite) if isinstance(schema.get("items"), dict) else True
+    def enforce(self) -> None:
+        self._settle()
+        # One change at a time: it may end other targets too, which then keep what they require.
+        while any(self._relax(self._targets[ref]) for ref in self._targets if ref not in self._finite):
+            self._settle()
+        if "#" not in self._finite:
+            raise ConfigurationError(
+                "The JSON Schema refers to itself without an end; give the recursion an "
+                "alternative (null)."
+            )
 
+    def _settle(self) -> None:
+        while new := [
+            ref
+            for ref, schema in self._targets.items()
+            if ref not in self._finite and self._ends(schema)
+        ]:
+            self._finite.update(new)
 
-def _relax(schema: dict[str, Any], finite: set[str]) -> bool:
-    """Take what does not end out of ``required``, here and below; return whether anything changed."""
-    changed = False
-    properties = schema.get("properties", {})
-    for name in list(schema.get("required", ())):
-        inner = properties[name]
-        if _ends(inner, finite):
-            continue
-        if not _relax(inner, finite) or "items" in inner:
-            schema["required"].remove(name)
-            text = inner.get("description", "")
-            if _HINT not in text:
-                inner["description"] = f"{text} {_HINT}".strip()
-        changed = True
-    if not schema.get("required", True):
-        del schema["required"]
-    for branch in schema.get("anyOf", ()):
-        changed = _relax(branch, finite) or changed
-    items = schema.get("items")
-    if isinstance(items, dict) and not _ends(items, finite):
-        changed = _relax(items, finite) or changed
-    return changed
+    def _ends(self, schema: dict[str, Any]) -> bool:
+        if "$ref" in schema:
+            return schema["$ref"] in self._finite
+        if "anyOf" in schema:
+            return any(self._ends(branch) for branch in schema["anyOf"])
+        if isinstance(schema.get("items"), dict):
+            may_be_empty = self._arrays_end and not schema.get("minItems")
+            return may_be_empty or self._ends(schema["items"])
+        required = [self._ends(schema["properties"][name]) for name in schema.get("required", ())]
+        return all(required) if self._arrays_end else any(required) or not required
+
+    def _relax(self, schema: dict[str, Any]) -> bool:
+        """Take what does not end out of ``required``, here and below; return whether it changed."""
+        if self._ends(schema):
+            return False
+        changed = False
+        for name in list(schema.get("required", ())):
+            inner = schema["properties"][name]
+            if self._ends(inner):
+                continue
+            if not self._relax(inner):
+                schema["required"].remove(name)
+                text = inner.get("description", "")
+                inner["description"] = text if _HINT in text else f"{text} {_HINT}".strip()
+            changed = True
+        if not schema.get("required", True):
+            del schema["required"]
+        for branch in schema.get("anyOf", ()):
+            changed = self._relax(branch) or changed
+        items = schema.get("items")
+        return (isinstance(items, dict) and self._relax(items)) or changed

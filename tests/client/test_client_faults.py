@@ -395,7 +395,7 @@ def test_stream_retries_only_before_the_first_piece(kit):
             async with KimiClient(kit.config(server.url)) as client:
                 try:
                     async for event in client.stream(ChatRequest(messages=(Message.user("hi"),))):
-                        seen.append(event)
+                        seen.append(event)  # noqa: PERF401 — what came before the error counts
                 except exceptions.APIConnectionError as caught:
                     seen.append(caught)
             return seen, len(server.seen)
