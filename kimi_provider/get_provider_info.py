@@ -36,6 +36,7 @@ def get_provider_info() -> _Json:
                 "python-modules": [
                     "kimi_provider.operators.alert",
                     "kimi_provider.operators.analyze",
+                    "kimi_provider.operators.chat",
                     "kimi_provider.operators.fetch",
                     "kimi_provider.operators.report",
                 ],
@@ -184,6 +185,7 @@ def _sendgrid_connection() -> _Json:
                 "Empty: any.",
                 type=["string", "null"],
             ),
+            "subuser": _field("Subuser", "The subuser in whose name to send.", type=["string", "null"]),
             "timeout": _field(
                 "Time-out",
                 "Seconds to wait for SendGrid (30 where empty).",

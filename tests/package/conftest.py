@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,12 @@ ROOT = Path(__file__).parents[2]
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def project(root) -> dict[str, object]:
+    """The table ``[project]`` of pyproject.toml."""
+    return tomllib.loads((root / "pyproject.toml").read_text())["project"]
 
 
 @pytest.fixture
