@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TEXT_LIMIT = 120
 """Characters of a text cell that a fact or a row's name keeps."""
 
-Key = tuple[str, ...]
+Key = tuple[str | None, ...]
 """What tells a row of a table from the others: the text of each key column, as it is in the data."""
 
 _SLUG_LIMIT = 48
@@ -68,17 +68,20 @@ def _in_utc(value: date | time) -> date | time:
     return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
 
 
-def key_of(value: object) -> str:
+def key_of(value: object) -> str | None:
     """Text of a key cell, as it is in the data; a list or struct is written out."""
-    match value:
-        case None:
-            return "(none)"
-        case str():
-            return value if value.strip() else "(empty)"
-        case list() | dict() | bytes():
-            return str(value)
-    cell = value_of(value)
-    return plain(cell) if isinstance(cell, Decimal) else str(cell)
+    if isinstance(value, str):
+        return value
+    try:
+        cell = value_of(value)
+    except TypeError:
+        return str(value)
+    return plain(cell) if isinstance(cell, Decimal) else cell
+
+
+def shown(key: Key) -> tuple[str, ...]:
+    """Return the key's texts as a person reads them."""
+    return tuple("(none)" if part is None else one_line(part, TEXT_LIMIT) or "(empty)" for part in key)
 
 
 def plain(number: Decimal) -> str:
@@ -95,7 +98,10 @@ def name_slug(text: str) -> str:
 
 def row_slugs(keys: Sequence[Key]) -> dict[Key, str]:
     """Part of a fact's id for each key: unique, and the same whatever the order of the rows."""
-    short = {key: "-".join(filter(None, map(name_slug, key)))[:_SLUG_LIMIT].strip("-_") for key in keys}
+    short = {
+        key: "-".join(filter(None, (name_slug(part or "") for part in key)))[:_SLUG_LIMIT].strip("-_")
+        for key in keys
+    }
     taken = Counter(slug.lower() for slug in short.values())
     slugs = {
         key: slug if slug and taken[slug.lower()] == 1 else f"{slug or 'row'}-{_digest(key)[:6]}"

@@ -14,6 +14,7 @@ from kimi_provider.analysis.cells import (
     name_slug,
     plain,
     row_slugs,
+    shown,
     unit_of,
     value_of,
 )
@@ -129,7 +130,7 @@ class _MetricRun:
         table_rows: list[tuple[str, ...]] = []
         slugs = row_slugs(list(rows))
         for key, row in rows.items():
-            names = iter(_shown(key))
+            names = iter(shown(key))
             line = []
             for column in columns:
                 if column.key:
@@ -203,7 +204,7 @@ class _MetricRun:
                 )
             if key in rows:
                 raise self._error(
-                    f"returned two rows with the key '{', '.join(_shown(key))}'{during}: group by "
+                    f"returned two rows with the key '{', '.join(shown(key))}'{during}: group by "
                     f"{', '.join(self.metric.key)}, or add a column to the key"
                 )
             rows[key] = row
@@ -234,7 +235,7 @@ class _MetricRun:
         lineage: Lineage,
     ) -> Fact:
         declared = column.declared
-        label = f"{column.label} — {', '.join(_shown(key))}" if key else column.label
+        label = f"{column.label} — {', '.join(shown(key))}" if key else column.label
         return Fact(
             id=fact_id,
             label=label,
@@ -339,10 +340,6 @@ def _table_column(column: _Column) -> TableColumn:
         decimals=column.declared.decimals,
         key=column.key,
     )
-
-
-def _shown(key: Key) -> Key:
-    return tuple(one_line(part, TEXT_LIMIT) for part in key)
 
 
 def _words(name: str) -> str:

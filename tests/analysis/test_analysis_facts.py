@@ -204,7 +204,7 @@ class TestTables:
         assert facts["by_carrier.UA.delay"].label == "Average delay — UA"
 
     def test_several_keys(self, compute):
-        sql = "SELECT day, carrier, count(*) AS n FROM flights WHERE carrier = 'UA' GROUP BY ALL ORDER BY 1"
+        sql = "SELECT day, carrier, count(*) AS n FROM flights GROUP BY ALL ORDER BY day, carrier DESC"
         sheet = compute({"id": "t", "key": ["day", "carrier"], "sql": sql})
         assert sheet.tables[0].rows[0] == ("2013-02-07", "UA", "t.2013-02-07-UA.n")
         assert sheet.tables[0].columns[0].unit == "date"
