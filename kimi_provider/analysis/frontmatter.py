@@ -51,7 +51,9 @@ class FrontMatter(Value):
 
     ``extends`` names the template whose front matter holds where this one is silent, key by key.
     ``system`` follows our own rules in the system message. ``period`` is how the period is named, with
-    ``{day}`` standing for a parameter. ``language`` is what the model writes in.
+    ``{day}`` standing for a parameter. ``needs`` are ids of facts without which there is nothing to
+    write about: where one has no value, or is zero, the analysis stops before anything is paid.
+    ``language`` is what the model writes in.
     """
 
     description: str = ""
@@ -64,6 +66,7 @@ class FrontMatter(Value):
     period: str | None = None
     comparisons: tuple[ComparisonSpec, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    needs: tuple[str, ...] = ()
     charts: tuple[ChartRequest, ...] = ()
     model: ModelSettings = ModelSettings()
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from kimi_provider.analysis.draft import AnalysisDraft, DraftChart
     from kimi_provider.analysis.words import Direction
-    from kimi_provider.schemas import Fact, FactSheet
+    from kimi_provider.schemas import ChartRequest, Fact, FactSheet
 
 _REFERENCE = re.compile(r"\[\[\s*([A-Za-z0-9_.-]+)\s*(?:\|\s*(\w+)\s*)?\]\]")
 STYLES = frozenset({"compact", "number", "percent", "plain", "prose", "rounded", "signed"})
@@ -103,7 +103,7 @@ def check(
     for where, text in draft.texts().items():
         violations += _Reader(where, text, allowed).violations()
     for number, chart in enumerate(draft.charts):
-        hint = _chart_problem(chart, sheet)
+        hint = chart_problem(chart, sheet)
         if hint:
             asked = one_line(f"{chart.table}, {chart.x}, {chart.y}", 80)
             violations.append(Violation(Kind.CHART, f"charts[{number}]", asked, hint))
@@ -270,11 +270,12 @@ def _spellings(day: date) -> Iterator[str]:
     yield rf"{name} {year}"
 
 
-def _chart_problem(chart: DraftChart, sheet: FactSheet) -> str:
+def chart_problem(chart: DraftChart | ChartRequest, sheet: FactSheet) -> str:
+    """Return why a chart cannot be drawn of the facts, with the names that exist; else nothing."""
     tables = {table.id: table for table in sheet.tables}
     table = tables.get(chart.table)
     if table is None:
-        return f"tables that exist: {', '.join(sorted(tables)) or 'none'}"
+        return f"there is no table {chart.table!r}; tables: {', '.join(sorted(tables)) or 'none'}"
     keys = [column.name for column in table.columns if column.key]
     facts = [column.name for column in table.columns if not column.key]
     if chart.x not in keys or chart.y not in facts:
