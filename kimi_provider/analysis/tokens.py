@@ -29,7 +29,7 @@ _OTHER_LEADS = bytes([*range(0xE0, 0xE3), 0xEE, 0xEF])  # Indic, Thai, symbols
 _LONG_LEADS = bytes(range(0xF0, 0xF5))  # emoji and rare Han
 
 _WEIGHTS = (
-    (_LETTERS, 0.27),
+    (_LETTERS, 0.23),
     (_DIGITS, 0.55),
     (_BLANKS, 0.10),
     (_PUNCTUATION, 0.75),

@@ -1,0 +1,133 @@
+"""The tool with which the model asks the fetched data, and cites what it finds."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import re
+from typing import TYPE_CHECKING
+
+from kimi_provider.analysis.cells import unit_of, value_of
+from kimi_provider.analysis.permissions import Decision
+from kimi_provider.analysis.sanitize import one_line
+from kimi_provider.analysis.tools import Tool, ToolOutput, failure, tool
+from kimi_provider.exceptions import ConfigurationError
+from kimi_provider.schemas import Fact, Lineage, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+    from kimi_provider.analysis.database import Database, QueryResult
+    from kimi_provider.analysis.tools import Invocation
+    from kimi_provider.schemas import DatasetRef
+
+_DESCRIPTION = """\
+Run one read-only SQL SELECT (DuckDB's dialect) over the datasets and get the rows as CSV.
+
+Tables: {tables}.
+At most {max_rows} rows come back; aggregate rather than list. The first column of the result, "id",
+names the row: to cite a figure, write the row's id, a dot and the column's name in double brackets,
+such as [[q0.r0.flights]]. Give every computed column a short name with AS."""
+_UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
+_NAME_LIMIT = 40
+
+
+def sql_tool(
+    database: Database,
+    datasets: Mapping[str, DatasetRef],
+    *,
+    max_rows: int = 100,
+    timeout: float = 60.0,
+    period: str | None = None,
+) -> Tool:
+    """Return the tool ``query_data`` over a database.
+
+    :param database: open for as long as the tool is used.
+    :param datasets: what the tables are, by name; for the description and the facts' lineage.
+    :param max_rows: rows that one call returns at most.
+    :param timeout: seconds that one call may take; the database has its own limit too.
+    :param period: the period that the facts are said to be of.
+
+    Cell ``avg`` in row 2 of the run's call number 7 is the fact ``q7.r2.avg``.
+    """
+    hashes = {name: ref.sha256 for name, ref in datasets.items()}
+    tables = "; ".join(
+        f"{name} ({', '.join(f'{one_line(c.name)} {c.type}' for c in ref.columns)})"
+        for name, ref in datasets.items()
+    )
+
+    def query_data(sql: str) -> None:
+        """Give the signature; the work needs the number of the call too.
+
+        :param sql: the SELECT statement.
+        """
+
+    shape = tool(query_data)
+
+    async def run(invocation: Invocation) -> ToolOutput:
+        sql = invocation.arguments["sql"]
+        try:
+            result = await asyncio.to_thread(database.query, sql, max_rows=max_rows)
+        except ConfigurationError as error:
+            return failure(str(error).rstrip("."))
+        return _output(result, f"q{invocation.number}", Lineage(sql=sql, datasets=hashes), period)
+
+    return Tool(
+        name=shape.name,
+        description=_DESCRIPTION.format(tables=tables, max_rows=max_rows),
+        parameters=shape.parameters,
+        parse=shape.parse,
+        run=run,
+        timeout=timeout,
+        permission=Decision.ALLOW,
+    )
+
+
+def _output(result: QueryResult, query: str, lineage: Lineage, period: str | None) -> ToolOutput:
+    names = _names([name for name, _ in result.columns])
+    facts: list[Fact] = []
+    sheet = io.StringIO()
+    writer = csv.writer(sheet, lineterminator="\n")
+    writer.writerow(["id", *names])
+    for number, row in enumerate(result.rows):
+        line = f"{query}.r{number}"
+        values = [_value(cell) for cell in row]
+        writer.writerow([line, *("" if value is None else value for value in values)])
+        about = next((value for value in values if isinstance(value, str)), None)
+        for name, (label, kind), value in zip(names, result.columns, values, strict=True):
+            unit = unit_of(kind)
+            facts.append(
+                Fact(
+                    id=f"{line}.{name}",
+                    label=one_line(label if about in {None, value} else f"{label} — {about}"),
+                    value=value,
+                    # A list or struct is text here, whatever its type begins with.
+                    unit=Unit.TEXT if isinstance(value, str) and unit is Unit.NUMBER else unit,
+                    period=period,
+                    lineage=lineage,
+                )
+            )
+    text = sheet.getvalue() if result.rows else f"{sheet.getvalue()}(no rows)\n"
+    if result.truncated:
+        text += f"[There are more rows; only the first {len(result.rows)} are shown. Aggregate.]\n"
+    return ToolOutput(text, tuple(facts))
+
+
+def _value(cell: object) -> Decimal | str | None:
+    try:
+        return value_of(cell)
+    except TypeError:  # lists, structs and bytes have no form as a fact but their text
+        return one_line(str(cell))
+
+
+def _names(labels: list[str]) -> list[str]:
+    """Make column names that fit an id, each of them once."""
+    names: list[str] = []
+    for position, label in enumerate(labels):
+        name = _UNSAFE.sub("_", label).strip("_")[:_NAME_LIMIT] or f"column{position}"
+        while name in names:
+            name = f"{name}_{position}"
+        names.append(name)
+    return names
