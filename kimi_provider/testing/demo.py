@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -103,7 +103,6 @@ class _Run:
             subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True)
         from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-        from airflow.sdk import timezone
         from airflow.sdk.listener import get_listener_manager
 
         bag = DagBag(dags_folder, bundle_name="dags-folder")
@@ -113,7 +112,7 @@ class _Run:
         DagBundlesManager().sync_bundles_to_db()
         sync_bag_to_db(bag, "dags-folder", None)
         get_listener_manager().add_listener(_listener(self))
-        moment = timezone.make_aware(datetime(day.year, day.month, day.day))  # noqa: DTZ001 — made aware here
+        moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
         return str(bag.dags[DAG_ID].test(logical_date=moment).state) == "success"
 
 
