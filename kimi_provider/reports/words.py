@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 _ENGLISH = {
     "language": "en",
     "actions": "Recommended actions",
+    "all_at": "{highest}: {highest_value}",
     "and_more_columns": "and {count} more columns",
     "and_more_rows": "and {count} more rows",
     "and_more_tables": "{count} more tables of figures are not shown.",
+    "and_others": "{name} and {count} more",
     "bar_chart": "Bar chart",
     "better": "better than {baseline}",
     "calls": "{calls} model calls, {input} tokens in, {output} tokens out",
@@ -29,8 +31,7 @@ _ENGLISH = {
     "down": "down from {baseline}",
     "findings": "Findings",
     "generated": "Generated",
-    "highest": "{name} is highest at {value}",
-    "highest_lowest": "{highest} is highest at {highest_value}, {lowest} lowest at {lowest_value}",
+    "highest_lowest": "Highest: {highest}, {highest_value}; lowest: {lowest}, {lowest_value}",
     "how": (
         "Every figure is computed from the data by SQL. The model chooses what to say and cites the "
         "figures; it does not write them."

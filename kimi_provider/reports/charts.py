@@ -1,0 +1,166 @@
+"""Charts over fact tables: asked for by names, drawn from the facts alone, told in words too."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from datetime import date
+from typing import TYPE_CHECKING
+
+from kimi_provider.exceptions import RenderError
+from kimi_provider.reports import vega
+from kimi_provider.reports.document import ChartBlock, Picture
+from kimi_provider.reports.format import Style
+from kimi_provider.reports.text import one_line
+from kimi_provider.reports.vega import Point
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kimi_provider.reports.brand import Brand
+    from kimi_provider.reports.format import Formatter
+    from kimi_provider.schemas import ChartRequest, Fact, FactTable, TableColumn
+
+_MAX_BARS = 15
+
+
+def draw(
+    request: ChartRequest,
+    tables: Mapping[str, FactTable],
+    facts: Mapping[str, Fact],
+    *,
+    title: str,
+    formatter: Formatter,
+    brand: Brand,
+) -> ChartBlock:
+    """Draw one chart.
+
+    :param request: what is wanted, by names of a table and its columns.
+    :param title: the chart's title as it is printed.
+    :raises RenderError: if there is no such table or column, no values, or the drawing fails; the
+        message completes "The chart could not be drawn: …".
+    """
+    table, key, column = _resolve(request, tables)
+    points, missing = _points(table, key, column, facts, formatter)
+    ordered = _is_ordered([p.name for p in points])
+    shown = points
+    if request.kind == "bar" and not ordered:
+        shown = sorted(points, key=lambda p: p.value, reverse=True)[:_MAX_BARS]
+    heading = " ".join(filter(None, [column.label, _in_brackets(column, formatter)]))
+    below = one_line(table.columns[key].label, 60)
+    if request.kind == "line":
+        marks, height = vega.line(shown, heading, below, brand), 200
+    elif ordered:
+        marks, height = vega.columns(shown, heading, below, brand), 200
+    else:
+        marks, height = vega.bars(shown, heading, brand), 24 * len(shown) + 50
+    png = vega.png(marks, column.unit, height)
+    caption = _caption(points, shown, missing, formatter, named=f"{below} " if ordered else "")
+    words = formatter.words["line_chart" if request.kind == "line" else "bar_chart"]
+    picture = Picture(f"chart-{hashlib.sha256(png).hexdigest()[:16]}", png, *_shown_size(png))
+    return ChartBlock(title, caption, f"{words}: {title}. {caption}", picture)
+
+
+def _resolve(
+    request: ChartRequest, tables: Mapping[str, FactTable]
+) -> tuple[FactTable, int, TableColumn]:
+    table = tables.get(request.table)
+    if table is None:
+        raise RenderError(f"there is no table {one_line(request.table, 40)!r}")
+    by_name = {column.name: i for i, column in enumerate(table.columns)}
+    for name in (request.x, request.y):
+        if name not in by_name:
+            raise RenderError(f"table {table.id!r} has no column {one_line(name, 40)!r}")
+    key, column = by_name[request.x], table.columns[by_name[request.y]]
+    if not table.columns[key].key or column.key:
+        raise RenderError(f"table {table.id!r} has no figures {request.y!r} by names {request.x!r}")
+    return table, key, column
+
+
+def _points(
+    table: FactTable,
+    key: int,
+    column: TableColumn,
+    facts: Mapping[str, Fact],
+    formatter: Formatter,
+) -> tuple[list[Point], list[str]]:
+    """Return the rows that have a value, and the names of those that have none."""
+    keys = [i for i, c in enumerate(table.columns) if c.key]
+    by_itself = len({row[key] for row in table.rows}) == len(table.rows)
+    at = table.columns.index(column)
+    points: list[Point] = []
+    missing: list[str] = []
+    for row in table.rows:
+        # Rows that share the wanted name are told apart by the table's other names.
+        name = one_line(" · ".join(row[i] for i in ([key] if by_itself else keys)))
+        fact = facts.get(row[at])
+        if fact is None:
+            raise RenderError(f"table {table.id!r} names a fact that is not on the sheet")
+        if fact.value is None:
+            missing.append(name)
+        elif isinstance(fact.value, str):
+            raise RenderError(f"column {column.name!r} of table {table.id!r} holds no numbers")
+        else:
+            points.append(Point(name, float(fact.value), formatter.fact(fact, Style.PLAIN)))
+    if not points:
+        raise RenderError(f"table {table.id!r} has no values in column {column.name!r}")
+    return points, missing
+
+
+def _is_ordered(names: Sequence[str]) -> bool:
+    """Whether names are numbers or dates, whose order says something."""
+
+    def orderable(name: str) -> bool:
+        try:
+            float(name) if len(name) < len("2013-02-08") else date.fromisoformat(name[:10])
+        except ValueError:
+            return False
+        return True
+
+    return all(map(orderable, names))
+
+
+def _shown_size(png: bytes) -> tuple[int, int]:
+    """Return the width and height to show a PNG at, from its header (PNG specification, 11.2.2)."""
+    width, height = struct.unpack(">II", png[16:24])
+    return vega.WIDTH, round(height * vega.WIDTH / width)
+
+
+def _caption(
+    points: Sequence[Point],
+    shown: Sequence[Point],
+    missing: Sequence[str],
+    formatter: Formatter,
+    *,
+    named: str,
+) -> str:
+    """Say in words what the chart shows, for whoever does not see it.
+
+    :param named: goes before a name that says nothing by itself: "Hour 17".
+    """
+    words = formatter.words
+    ends: dict[str, str] = {}
+    for end, value in (
+        ("highest", max(p.value for p in points)),
+        ("lowest", min(p.value for p in points)),
+    ):
+        name, *others = (one_line(named + p.name, 60) for p in points if p.value == value)
+        if others:
+            name = words["and_others"].format(name=name, count=formatter.count(len(others)))
+        ends[end] = name
+        ends[f"{end}_value"] = next(p.label for p in points if p.value == value)
+    same = ends["highest_value"] == ends["lowest_value"]
+    says = words["all_at" if same else "highest_lowest"].format(**ends)
+    parts = [says]
+    if len(shown) < len(points):
+        parts.append(
+            words["out_of"].format(shown=formatter.count(len(shown)), total=formatter.count(len(points)))
+        )
+    if missing:
+        parts.append(words["no_value_for"].format(names=one_line(", ".join(missing), 120)))
+    return "; ".join(parts).rstrip(".") + "."
+
+
+def _in_brackets(column: TableColumn, formatter: Formatter) -> str:
+    unit = formatter.unit_heading(column.unit, column.unit_label)
+    return f"({unit})" if unit else ""
