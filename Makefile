@@ -72,6 +72,6 @@ $(READY): pyproject.toml constraints.txt
 		$(BIN)/uv pip install -q -p $(BIN)/python -c constraints.txt --group dev -e .; }; then \
 		echo "uv could not do it; trying pip ..."; \
 		$(BIN)/python -m pip install -qq -U "pip>=25.1" && \
-		$(BIN)/python -m pip install -q -c constraints.txt --group dev -e .; \
+		$(BIN)/python -m pip install -qq -c constraints.txt --group dev -e .; \
 	fi
 	@touch $@
