@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from kimi_provider.analysis.sanitize import one_line
 from kimi_provider.analysis.words import (
     MONTHS,
+    NUMBER_WORDS,
     REFERENCE_MARK,
     change_claimed,
     standing_claimed,
@@ -49,11 +50,15 @@ class Kind(StrEnum):
     UNKNOWN_ID = "unknown id"
     NO_VALUE = "cited fact without value"
     DIGIT = "figure that is no reference"
+    NUMBER_WORD = "figure in words"
     MALFORMED = "malformed reference"
     MARKUP = "markup"
     LINK = "link"
     DIRECTION = "direction against the facts"
     CHART = "chart of what does not exist"
+
+
+_PATTERNS = ((Kind.MARKUP, _MARKUP), (Kind.LINK, _LINK), (Kind.NUMBER_WORD, NUMBER_WORDS))
 
 
 @dataclass(frozen=True)
@@ -172,7 +177,7 @@ class _Reader:
         for match in self._cited:
             yield from self._of_reference(match)
         yield from self._of_brackets()
-        for kind, pattern in ((Kind.MARKUP, _MARKUP), (Kind.LINK, _LINK)):
+        for kind, pattern in _PATTERNS:
             for match in pattern.finditer(self._rest):
                 yield self._found(kind, match.start(), match.end())
         for start, end in _figures(self._rest):
@@ -240,9 +245,8 @@ def _figures(text: str) -> Iterator[tuple[int, int]]:
 
 def _needs_leave(phrase: str) -> bool:
     """Whether a phrase holds anything that a check could take offense at."""
-    return any(unicodedata.category(c)[0] == "N" or c in "[]{}<>&`" for c in phrase) or bool(
-        _LINK.search(phrase)
-    )
+    signs = any(unicodedata.category(c)[0] == "N" or c in "[]{}<>&`" for c in phrase)
+    return signs or any(pattern.search(phrase) for pattern in (_LINK, NUMBER_WORDS))
 
 
 def _days(text: str) -> set[date]:

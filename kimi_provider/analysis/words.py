@@ -1,7 +1,7 @@
-"""Words that make a claim about figures, by language: directions and names of months.
+"""Words that make a claim about figures: directions, numbers, names of months.
 
 English, and the months of Polish too. A language that is not here is checked for figures and ids all
-the same; only what its words say of directions is then not.
+the same; only what its words say is then not.
 """
 
 from __future__ import annotations
@@ -33,6 +33,20 @@ JUDGMENTS: Final[Mapping[str, Literal["good", "bad"]]] = {
     **dict.fromkeys(["deteriorated", "deterioration", "worse", "worsened", "worsening"], "bad"),
 }
 """What is good is up or down as the fact says."""
+
+# Not "one", "two", "three", "first", "third": they count what the sentence itself names, more often
+# than they claim anything.
+_NUMERALS = (
+    "four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|"
+    "eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+)
+_PARTS = r"half|(?:a|one) (?:third|quarter|fifth|tenth)|two thirds|three quarters"
+NUMBER_WORDS: Final = re.compile(
+    rf"\b(?:(?:{_NUMERALS})(?:-\w+)?|dozens?|hundreds?|thousands?|[mb]illions?|twice|thrice"
+    rf"|(?:doubl|tripl|quadrupl|halv)(?:ed|es|ing)|(?:two|three|{_NUMERALS})fold|(?:{_PARTS}) of)\b",
+    re.IGNORECASE,
+)
+"""A figure written in words."""
 
 _NEGATIONS = frozenset({"hardly", "neither", "never", "no", "nor", "not", "without"})
 
