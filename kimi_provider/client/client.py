@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from contextlib import aclosing, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Self
 
 from kimi_provider.client import endpoints
@@ -21,7 +22,7 @@ from kimi_provider.client.retry import with_retries
 from kimi_provider.exceptions import APIError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
     from kimi_provider.client.config import ClientConfig
@@ -96,21 +97,7 @@ class KimiClient:
         :raises ConfigurationError: if the request cannot be sent to this model; nothing was paid.
         :raises APIError: if the last attempt failed; its class says whether a retry helps.
         """
-        body = encode(build_body(request, self.config))
-        model = model_of(request, self.config)
-
-        async def attempt(number: int) -> ChatResult:
-            if number > 1 and on_event is not None:
-                on_event(Restarted(number))
-            async with aclosing(self._attempt(request, model, body, on_event)) as reading:
-                while (result := await anext(reading)) is None:
-                    pass
-            return result
-
-        try:
-            return await with_retries(attempt, self.config, model=model)
-        except NotFoundError as error:
-            raise await self._explained(error, model) from None
+        return await self._ask(request, on_event, restart=True)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         """Ask the model and yield each piece as it comes; the last is :class:`Finished`.
@@ -121,31 +108,17 @@ class KimiClient:
         :raises ConfigurationError: if the request cannot be sent to this model; nothing was paid.
         :raises APIError: if the call failed.
         """
-        body = encode(build_body(request, self.config))
-        model = model_of(request, self.config)
-        events: list[StreamEvent] = []
-
-        async def attempt(_: int) -> AsyncGenerator[ChatResult | None, None]:
-            events.clear()
-            reading = self._attempt(request, model, body, events.append)
-            await anext(reading)
-            return reading
-
+        # Read in a task of its own: a slow consumer must not keep the host waiting.
+        events: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
+        asking = asyncio.create_task(self._ask(request, events.put_nowait, restart=False))
+        asking.add_done_callback(lambda _: events.put_nowait(None))
         try:
-            reading = await with_retries(attempt, self.config, model=model)
-        except NotFoundError as error:
-            raise await self._explained(error, model) from None
-        try:
-            while True:
-                ready = events.copy()
-                events.clear()
-                for event in ready:
-                    yield event
-                await anext(reading)
-        except StopAsyncIteration:
-            pass
+            while (event := await events.get()) is not None:
+                yield event
+            await asking
         finally:
-            await reading.aclose()
+            asking.cancel()
+            await asyncio.wait([asking])
 
     async def models(self) -> list[ModelInfo]:
         """List the models that the key may use.
@@ -188,14 +161,44 @@ class KimiClient:
         """
         return await endpoints.file_content(self._api, file_id)
 
+    async def _ask(
+        self,
+        request: ChatRequest,
+        on_event: Callable[[StreamEvent], None] | None,
+        *,
+        restart: bool,
+    ) -> ChatResult:
+        """Make a call, with retries; without ``restart`` only until something was told."""
+        body = encode(build_body(request, self.config))
+        model = model_of(request, self.config)
+        told = False
+
+        def tell(event: StreamEvent) -> None:
+            nonlocal told
+            told = True
+            if on_event is not None:
+                on_event(event)
+
+        async def attempt(number: int) -> ChatResult:
+            if number > 1 and on_event is not None and told:
+                on_event(Restarted(number))
+            return await self._attempt(request, model, body, tell if on_event else None)
+
+        try:
+            return await with_retries(
+                attempt, self.config, model=model, repeatable=lambda: restart or not told
+            )
+        except NotFoundError as error:
+            raise await self._explained(error, model) from None
+
     async def _attempt(
         self,
         request: ChatRequest,
         model: str,
         body: bytes,
         emit: Callable[[StreamEvent], None] | None,
-    ) -> AsyncGenerator[ChatResult | None, None]:
-        """Make one call: yield ``None`` after each packet with content, and the result at the end."""
+    ) -> ChatResult:
+        """Make one call."""
         config = self.config
         assembler = Assembler(
             model,
@@ -221,8 +224,7 @@ class KimiClient:
             async with self._api.transport.send(
                 "POST", "/chat/completions", idle=idle, content=body, headers=headers
             ) as response:
-                async for _ in exchange.read(response):
-                    yield None
+                await exchange.read(response)
             result = assembler.result(
                 request_ids=exchange.request_ids,
                 price=self._api.price(model),
@@ -239,7 +241,7 @@ class KimiClient:
                 model,
                 result.healed,
             )
-        yield result
+        return result
 
     async def _explained(self, error: NotFoundError, model: str) -> NotFoundError:
         """Name the models that the host does have: ids are retired without notice."""

@@ -19,7 +19,7 @@ from kimi_provider.client.errors import Answer, request_ids, status_error
 from kimi_provider.client.payload import has_error, page_title
 from kimi_provider.client.response import too_large
 from kimi_provider.client.sse import Event, EventStream
-from kimi_provider.client.transport import body_of, packets
+from kimi_provider.client.transport import body_of, event_packets, packets
 from kimi_provider.exceptions import APITimeoutError, ResponseValidationError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Exchange:
         self._max_bytes = max_bytes
         self._headers: httpx.Headers | None = None
 
-    async def read(self, response: httpx.Response) -> AsyncIterator[None]:
-        """Read the answer to its end, and yield after each packet that brought something.
+    async def read(self, response: httpx.Response) -> None:
+        """Read the answer to its end.
 
         :raises APIStatusError: for an error, with whatever status it came.
         :raises ResponseValidationError: for an answer that is none.
@@ -67,20 +67,18 @@ class Exchange:
             raise status_error(
                 response.status_code, response.headers, await _error_body(response), self._answer
             )
-        source = packets(response, self._max_bytes * _WIRE, idle=self._idle)
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "text/event-stream":
-            async for _ in self._stream(source):
-                yield
+            await self._stream(event_packets(response))
             return
+        source = packets(response, self._max_bytes * _WIRE, idle=self._idle)
         head = b""
         async for packet in source:
             head = (head + packet).lstrip() if not head else head + packet
             if head:
                 break
         if head.startswith((b"data:", b"event:", b":", b"id:")):
-            async for _ in self._stream(source, head):
-                yield
+            await self._stream(source, head)
             return
         pieces, size = [head], len(head)
         async for packet in source:
@@ -89,61 +87,67 @@ class Exchange:
             if size > self._max_bytes:
                 raise too_large()
         self._whole(b"".join(pieces), kind)
-        yield
 
-    async def _stream(
-        self, source: AsyncIterator[bytes], head: bytes | None = None
-    ) -> AsyncIterator[None]:
+    async def _stream(self, source: AsyncIterator[bytes], head: bytes = b"") -> None:
         events = EventStream(self._max_bytes)
         assembler = self._assembler
-        waited = 0.0
-        if head is not None:
-            self._take(events.feed(head))
-            yield
-        while True:
-            before = time.monotonic()
-            packet = await self._next(source, ended=events.done)
-            if packet is None:
-                break
+        self._take(events.feed(head))
+        waited, room = 0.0, self._max_bytes * _WIRE
+        before = time.monotonic()
+        async for packet in source:
             now = time.monotonic()
             # Only time spent waiting counts, so that a slow reader of events is not taken for a
             # silent host; only content counts as progress, or keep-alives would defeat the limit.
             waited += now - before
             assembler.progressed = False
             self._take(events.feed(packet))
+            room -= len(packet)
             if assembler.progressed:
                 waited = 0.0
                 if self.first_token is None:
                     self.first_token = now - self.started
-                yield
+                if assembler.finish_reason is not None:
+                    break
             elif waited > self._idle:
                 raise APITimeoutError(
                     f"{self._answer.host} kept the stream alive without content for {self._idle:g} s; a "
                     "later try may help, or a longer idle_timeout.",
                     request_ids=self.request_ids,
                 )
+            if events.done:
+                break
+            if room < 0:
+                raise too_large()
+            before = time.monotonic()
+        await self._drain(source, events, room)
         self._take(events.close())
         if not events.events and events.stray:
             self._whole(bytes(events.stray), "text/event-stream")
-        yield
 
-    async def _next(self, source: AsyncIterator[bytes], *, ended: bool) -> bytes | None:
-        """Return the next packet, ``None`` at the end of the stream.
+    async def _drain(self, source: AsyncIterator[bytes], events: EventStream, room: int) -> None:
+        """Read what follows the finish reason (usage), and the rest, so that the connection is free.
 
-        After ``[DONE]`` the rest is read so that the connection can be used again. After a finish
-        reason a host that does not close, or breaks off, takes nothing from an answer that is whole.
+        A host that does not close, or breaks off, takes nothing from an answer that is whole.
         """
-        if self._assembler.finish_reason is None and not ended:
-            return await anext(source, None)
         try:
-            async with asyncio.timeout(_DRAIN if ended else min(_GRACE, self._idle)):
-                return await anext(source, None)
+            while room >= 0:
+                async with asyncio.timeout(_DRAIN if events.done else min(_GRACE, self._idle)):
+                    packet = await anext(source, None)
+                if packet is None:
+                    return
+                room -= len(packet)
+                if not events.done:
+                    self._take(events.feed(packet))
         except (TimeoutError, httpx.TransportError):
-            return None
+            return
 
     def _take(self, events: list[Event]) -> None:
         add = self._assembler.add
         for event in events:
+            if isinstance(event, ResponseValidationError):
+                if self._assembler.finish_reason is not None:
+                    return
+                raise event
             if isinstance(event, dict):
                 raise self._error(event)
             if event.error is not None and event.error not in ("", {}, []):

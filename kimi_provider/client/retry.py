@@ -32,6 +32,7 @@ async def with_retries(
     *,
     model: str | None,
     idempotent: bool = True,
+    repeatable: Callable[[], bool] = lambda: True,
 ) -> T:
     """Make ``attempt`` until it succeeds, must not be repeated, or was made often enough.
 
@@ -39,13 +40,14 @@ async def with_retries(
     :param model: for the log.
     :param idempotent: whether the call may be made again when it is not known whether the host took
         it (a lost connection, a 500).
+    :param repeatable: asked after a failure: whether another attempt still makes sense.
     :raises APIError: the last attempt's.
     """
 
     def again(error: BaseException) -> bool:
         if not isinstance(error, APIError) or not error.retryable or _status(error) == 499:  # noqa: PLR2004 — the caller closed it
             return False
-        if _asked_wait(error) > config.max_retry_wait:
+        if not repeatable() or _asked_wait(error) > config.max_retry_wait:
             return False
         return idempotent or (isinstance(error, APIStatusError) and error.status in _REFUSED)
 

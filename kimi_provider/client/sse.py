@@ -20,11 +20,15 @@ _BLANK = " \t\r\n\x00"
 _decode = msgspec.json.Decoder(Chunk).decode
 _loads = json.JSONDecoder(parse_constant=lambda _: None).raw_decode
 
-Event: TypeAlias = Chunk | dict[str, Any]
+# An error is told in its place, so that what came before it in the same packet is not lost.
+Event: TypeAlias = Chunk | dict[str, Any] | ResponseValidationError
 
 
 class EventStream:
-    """Turns packets of bytes into chunks; a ``dict`` is an error that the host sent as an event.
+    """Turns packets of bytes into chunks.
+
+    A ``dict`` is an error that the host sent as an event, a :class:`ResponseValidationError` an
+    event that is no JSON.
 
     :param max_bytes: bound of one event, in bytes.
     """
@@ -45,7 +49,7 @@ class EventStream:
     def feed(self, packet: bytes) -> list[Event]:
         """Return the events that ``packet`` completes.
 
-        :raises ResponseValidationError: for an event that is no JSON, or over the bound.
+        :raises ResponseValidationError: for an event over the bound.
         """
         if self._carriage_return and packet:
             packet = packet.removeprefix(b"\n")
@@ -71,11 +75,8 @@ class EventStream:
         """Return what the end of the stream completes; half an event is a cut stream, not an error."""
         lines = [b"".join(self._rest)] if self._rest else []
         self._rest = []
-        try:
-            events = self._events(lines)
-            return events + self._dispatch()
-        except ResponseValidationError:
-            return []
+        events = self._events(lines) + self._dispatch()
+        return [event for event in events if not isinstance(event, ResponseValidationError)]
 
     def _keep(self, piece: bytes) -> None:
         self._rest.append(piece)
@@ -145,10 +146,11 @@ class EventStream:
             try:
                 value, length = _loads(rest)
             except (ValueError, RecursionError):
-                raise ResponseValidationError(
+                damaged = (
                     "An event of the stream is no JSON; the connection or a gateway damaged it. A later "
                     "try helps."
-                ) from None
+                )
+                return [*events, ResponseValidationError(damaged)]
             events.append(_event(value))
             self.events += 1
             position = len(text) - len(rest) + length
@@ -166,6 +168,6 @@ def _error_event(text: str) -> dict[str, Any]:
 def _event(value: object) -> Event:
     if isinstance(value, dict):
         return lenient_chunk(value)
-    raise ResponseValidationError(
+    return ResponseValidationError(
         "An event of the stream is no JSON object; the host breaks its protocol."
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 import time
 import zlib
 from contextlib import asynccontextmanager
@@ -196,6 +197,17 @@ async def packets(
             yield piece
         if blank and idle is not None and time.monotonic() - started > idle:
             raise APITimeoutError(f"The host sent nothing but blanks for {idle:g} s.")
+
+
+def event_packets(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Give an event stream's bytes, decompressed, as they come; the reader keeps the bound.
+
+    Nothing is put between the reader and httpx's own stream where nothing is compressed: a packet
+    may hold one event, and each generator on the way costs as much as decoding it.
+    """
+    if _decoder(response) is None and isinstance(response.stream, httpx.AsyncByteStream):
+        return aiter(response.stream)
+    return packets(response, sys.maxsize)
 
 
 def _too_large(max_bytes: int) -> ResponseValidationError:
