@@ -114,8 +114,11 @@ class Caller:
         What it cost stays counted. Without this a retry would find the unusable answer again.
         """
         key = self.fingerprint(request)
-        if self.journal is not None and self._asked[key]:
-            await self.journal.reject(_KIND, key, max(self._asked[key]))
+        if self._asked[key]:
+            last = max(self._asked[key])
+            self._asked[key].discard(last)
+            if self.journal is not None:
+                await self.journal.reject(_KIND, key, last)
 
     def fingerprint(self, request: ChatRequest) -> str:
         """Name what is asked: messages, model, parameters, tools, schema; no key, no time-out."""

@@ -70,17 +70,14 @@ def hide_outputs(messages: Sequence[Message], kept_turns: int = _KEPT_TURNS) -> 
     ]
 
 
-def split(messages: Sequence[Message]) -> tuple[list[Message], list[Message], list[Message]]:
-    """Part a conversation into what was asked, the older part, and the last turn.
+def with_notes(messages: Sequence[Message], head: int, notes: str | None) -> list[Message]:
+    """Put notes in place of the older part; ``None`` leaves it out without any.
 
-    The last turn begins with the last answer of the model, so that its calls keep their results.
+    :param head: how many messages are the question itself, which always stays. So does the last
+        answer of the model with the results of its calls.
     """
-    head = next((i for i, m in enumerate(messages) if m.role == "assistant"), len(messages))
-    tail = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=len(messages))
-    return list(messages[:head]), list(messages[head:tail]), list(messages[tail:])
-
-
-def with_notes(messages: Sequence[Message], notes: str | None) -> list[Message]:
-    """Put notes in place of the older part; ``None`` leaves it out without any."""
-    head, _, tail = split(messages)
-    return [*head, Message.user(_NOTES + notes if notes else _LEFT_OUT), *tail]
+    last = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=head)
+    if last <= head:
+        return list(messages)
+    text = _NOTES + notes if notes else _LEFT_OUT
+    return [*messages[:head], Message.user(text), *messages[last:]]

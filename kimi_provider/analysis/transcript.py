@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from kimi_provider.client.messages import Message
+from kimi_provider.client.messages import Message, ToolCall  # noqa: TC001 — msgspec resolves annotations at run time
 from kimi_provider.exceptions import JournalError
 from kimi_provider.schemas import Fact, Usage, Value
 from kimi_provider.storage import read_bytes, write_bytes
@@ -30,18 +30,20 @@ class ToolRecord(msgspec.Struct, frozen=True):
 class Transcript(msgspec.Struct, kw_only=True):
     """State of a run. The messages end with the answer whose tool calls are still to be made.
 
-    ``run`` names what was asked at first; ``tool_calls`` counts the calls that are answered;
-    ``usage`` is what this run alone took; ``context_tokens`` is how full the window is with all
-    messages; ``seen`` and ``repeats`` tell of identical calls.
+    ``run`` names what was asked at first, with the first ``head`` messages; ``tool_calls`` counts the
+    calls that are answered; ``usage`` is what this run alone took, ``last`` what its last call did;
+    ``context_tokens`` is how full the window is with all messages; ``seen`` and ``repeats`` tell of
+    identical calls.
     """
 
     run: str
     messages: list[Message]
+    head: int
     steps: int = 0
     tool_calls: int = 0
     usage: dict[str, Any] = msgspec.field(default_factory=dict)
+    last: dict[str, Any] = msgspec.field(default_factory=dict)
     context_tokens: int = 0
-    last_call_tokens: int = 0
     seen: set[str] = msgspec.field(default_factory=set)
     repeats: dict[str, int] = msgspec.field(default_factory=dict)
     records: list[ToolRecord] = msgspec.field(default_factory=list)
@@ -51,6 +53,16 @@ class Transcript(msgspec.Struct, kw_only=True):
     def spent(self) -> Usage:
         """What this run took."""
         return Usage.model_validate(self.usage)
+
+    @property
+    def pending(self) -> tuple[ToolCall, ...]:
+        """The calls that have no result yet."""
+        return self.messages[-1].tool_calls if self.messages else ()
+
+    def count(self, usage: Usage) -> None:
+        """Add what a call took."""
+        self.usage = (self.spent + usage).model_dump(mode="json")
+        self.last = usage.model_dump(mode="json")
 
 
 class ApprovalRequest(Value):
