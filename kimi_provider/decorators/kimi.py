@@ -13,6 +13,7 @@ from airflow.sdk.bases.decorator import (
 from airflow.sdk.definitions.context import context_merge
 
 from kimi_provider.exceptions import ConfigurationError
+from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.operators.chat import KimiChatOperator
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ class _KimiDecoratedOperator(DecoratedOperator, KimiChatOperator):
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
         prompt = self.python_callable(*self.op_args, **kwargs)
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise ConfigurationError(
-                f"The function {self.python_callable.__name__!r} under @task.kimi returned"
-                f" {type(prompt).__name__}; it must return the prompt, a text that is not empty."
-            )
+        with airflow_failures():
+            if not isinstance(prompt, str) or not prompt.strip():
+                raise ConfigurationError(
+                    f"The function {self.python_callable.__name__!r} under @task.kimi returned"
+                    f" {type(prompt).__name__}; it must return the prompt, a text that is not empty."
+                )
         return self._ask(prompt, context)
 
 
