@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kimi_provider.client.errors import Answer, request_ids, status_error
 from kimi_provider.client.payload import has_error
 from kimi_provider.client.retry import with_retries
-from kimi_provider.client.transport import Transport, body_of
+from kimi_provider.client.transport import Transport, body_of, error_body
 from kimi_provider.exceptions import ConfigurationError, ResponseValidationError
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ class Api:
                 files=files,
                 data=data,
             ) as response:
-                raw = await body_of(response, bound)
                 if not response.is_success:
+                    raw = await error_body(response)
                     raise status_error(response.status_code, response.headers, raw, self._answer())
-                return raw, request_ids(response.headers)
+                return await body_of(response, bound), request_ids(response.headers)
 
         return await with_retries(attempt, self.config, model=None, idempotent=idempotent)
 

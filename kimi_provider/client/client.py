@@ -118,7 +118,7 @@ class KimiClient:
             await asking
         finally:
             asking.cancel()
-            await asyncio.wait([asking])
+            await asyncio.gather(asking, return_exceptions=True)
 
     async def models(self) -> list[ModelInfo]:
         """List the models that the key may use.

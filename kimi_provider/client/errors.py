@@ -74,6 +74,14 @@ _STATUS_OF_TYPE = {
     "exceeded_current_quota_error": 429,
     "client_closed_request": 499,
     "server_unavailable": 503,
+    # The words of other protocols, which gateways speak.
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "overloaded_error": 529,
 }
 _RETRY_ANYWAY = {408, 409, 425}
 _SITE_OVERLOADED = 529
@@ -127,7 +135,8 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes, answer: A
 def _effective_status(status: int, error: ErrorBody) -> int:
     inner = error.status
     if status < HTTPStatus.MULTIPLE_CHOICES:
-        return inner or _STATUS_OF_TYPE.get(error.type or "", 500)
+        named = _STATUS_OF_TYPE.get(error.type or "") or _STATUS_OF_TYPE.get(error.code or "")
+        return inner or named or HTTPStatus.INTERNAL_SERVER_ERROR
     if error.type in _LIMITED:
         # Some gateways turn every failure into their own 400 or 500.
         return HTTPStatus.TOO_MANY_REQUESTS

@@ -19,7 +19,7 @@ from kimi_provider.client.errors import Answer, request_ids, status_error
 from kimi_provider.client.payload import has_error, page_title
 from kimi_provider.client.response import too_large
 from kimi_provider.client.sse import Event, EventStream
-from kimi_provider.client.transport import body_of, event_packets, packets
+from kimi_provider.client.transport import error_body, event_packets, packets
 from kimi_provider.exceptions import APITimeoutError, ResponseValidationError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from kimi_provider.client.response import Assembler
 
-ERROR_BYTES = 1 << 20
 # A stream's wire form is far larger than its text: every token is wrapped in some 250 bytes.
 _WIRE = 16
 # Seconds to wait for what may come after [DONE], and after a finish reason (usage, [DONE]).
@@ -65,7 +64,7 @@ class Exchange:
         self.request_ids = request_ids(response.headers)
         if not response.is_success:
             raise status_error(
-                response.status_code, response.headers, await _error_body(response), self._answer
+                response.status_code, response.headers, await error_body(response), self._answer
             )
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "text/event-stream":
@@ -196,11 +195,3 @@ class Exchange:
     def _error(self, body: dict[str, Any]) -> Exception:
         headers = self._headers if self._headers is not None else {}
         return status_error(200, headers, json.dumps(body).encode(), self._answer)
-
-
-async def _error_body(response: httpx.Response) -> bytes:
-    """Read an error's body as far as it helps; what is wrong with the body must not hide the error."""
-    try:
-        return await body_of(response, ERROR_BYTES)
-    except ResponseValidationError:
-        return b""

@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
     from kimi_provider.client.config import ClientConfig
 
-SHARD_SIZE = 64
+# Measured with 2,000 calls in flight: 16 costs two thirds of the CPU time of 64.
+SHARD_SIZE = 16
+ERROR_BYTES = 1 << 20
 _KEEPALIVE = httpx.Limits(
     max_connections=SHARD_SIZE, max_keepalive_connections=SHARD_SIZE, keepalive_expiry=30.0
 )
 _PIECE = 1 << 16
+_ERROR_SECONDS = 10.0
 
 
 @lru_cache(maxsize=8)
@@ -171,6 +174,15 @@ async def body_of(response: httpx.Response, max_bytes: int) -> bytes:
     :raises ResponseValidationError: if it is larger than ``max_bytes`` after decompression.
     """
     return b"".join([piece async for piece in packets(response, max_bytes)])
+
+
+async def error_body(response: httpx.Response) -> bytes:
+    """Read an error's body as far as it helps; what is wrong with the body must not hide the error."""
+    try:
+        async with asyncio.timeout(_ERROR_SECONDS):
+            return await body_of(response, ERROR_BYTES)
+    except (ResponseValidationError, httpx.TransportError, TimeoutError):
+        return b""
 
 
 async def packets(

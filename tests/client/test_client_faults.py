@@ -439,3 +439,64 @@ def test_on_event_is_told_of_a_restart(kit):
     assert [e.text for e in events[names.index("Restarted") :] if type(e).__name__ == "TextDelta"] == [
         "fine"
     ]
+
+
+def test_cancelled_calls_and_abandoned_streams_free_their_connection(kit):
+    request = ChatRequest(messages=(Message.user("hi"),))
+
+    async def main():
+        reply = kit.reply.stream(kit.chunk({"content": "fi"}), hold=True)
+        async with kit.serving(reply) as server, KimiClient(kit.config(server.url)) as client:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.complete(request), 0.1)
+            stream = client.stream(request)
+            first = await anext(stream)
+            await stream.aclose()
+            return first.text, sum(client._api.transport._load), len(server.seen)
+
+    assert asyncio.run(main()) == ("fi", 0, 2)
+
+
+def test_connection_is_used_again_after_a_stream(kit):
+    events = kit.chunk({"content": "fine"}) + kit.chunk(finish="stop") + kit.done
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reply = kit.reply((head, b"%x\r\n%s\r\n" % (len(events), events), 0.01, b"0\r\n\r\n"))
+
+    async def main():
+        async with kit.serving(reply) as server, KimiClient(kit.config(server.url)) as client:
+            for _ in range(3):
+                await client.complete(ChatRequest(messages=(Message.user("hi"),)))
+            return len(server.seen), server.connections
+
+    assert asyncio.run(main()) == (3, 1)
+
+
+def test_hundreds_of_calls_at_once_through_small_pools(kit):
+    events = kit.chunk({"content": "fine"}) + kit.chunk(finish="stop") + kit.done
+    reply = kit.reply.stream(0.3, events)
+
+    async def main():
+        async with (
+            kit.serving(reply) as server,
+            KimiClient(kit.config(server.url, idle_timeout=20)) as client,
+        ):
+            request = ChatRequest(messages=(Message.user("hi"),))
+            results = await asyncio.gather(*[client.complete(request) for _ in range(200)])
+            return (
+                {result.text for result in results},
+                len(client._api.transport._shards),
+                server.connections,
+            )
+
+    texts, shards, connections = asyncio.run(main())
+    assert texts == {"fine"}
+    assert connections == 200
+    assert shards > 10
+
+
+def test_error_whose_body_never_ends(kit):
+    reply = kit.reply(
+        (b"HTTP/1.1 401 X\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",), hold=True
+    )
+    outcome, _, server = run(kit, [reply], stream=True)
+    assert (outcome, len(server.seen)) == ("AuthenticationError", 1)

@@ -149,7 +149,7 @@ def streams():
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
 @pytest.mark.parametrize("name", streams())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.integers(0, 1 << 20), max_size=60))
 def test_any_split_gives_the_same_result(name, newline, cuts):
     data = stream_of(streams()[name], newline)

@@ -420,7 +420,7 @@ nodes = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(nodes, nodes, nodes)
 def test_any_schema_becomes_one_that_kimi_takes(root, first, second):
     source = {
