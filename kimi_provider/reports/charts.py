@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from kimi_provider.exceptions import RenderError
 from kimi_provider.reports import vega
 from kimi_provider.reports.document import ChartBlock, Picture
+from kimi_provider.reports.figures import key_text
 from kimi_provider.reports.format import Style
 from kimi_provider.reports.text import one_line
 from kimi_provider.reports.vega import Point
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kimi_provider.reports.brand import Brand
     from kimi_provider.reports.format import Formatter
@@ -42,7 +43,8 @@ def draw(
     """
     table, key, column = _resolve(request, tables)
     points, missing = _points(table, key, column, facts, formatter)
-    ordered = _is_ordered([p.name for p in points])
+    numbered = _all(float, [p.name for p in points])
+    ordered = numbered or _all(date.fromisoformat, [row[key] for row in table.rows])
     shown = points
     if request.kind == "bar" and not ordered:
         shown = sorted(points, key=lambda p: p.value, reverse=True)[:_MAX_BARS]
@@ -55,7 +57,8 @@ def draw(
     else:
         marks, height = vega.bars(shown, heading, brand), 24 * len(shown) + 50
     png = vega.png(marks, column.unit, height)
-    caption = _caption(points, shown, missing, formatter, named=f"{below} " if ordered else "")
+    named = f"{below} " if numbered else ""
+    caption = _caption(points, shown, missing, formatter, named=named)
     words = formatter.words["line_chart" if request.kind == "line" else "bar_chart"]
     picture = Picture(f"chart-{hashlib.sha256(png).hexdigest()[:16]}", png, *_shown_size(png))
     return ChartBlock(title, caption, f"{words}: {title}. {caption}", picture)
@@ -92,7 +95,8 @@ def _points(
     missing: list[str] = []
     for row in table.rows:
         # Rows that share the wanted name are told apart by the table's other names.
-        name = one_line(" · ".join(row[i] for i in ([key] if by_itself else keys)))
+        shown = [key] if by_itself else keys
+        name = " · ".join(key_text(row[i], table.columns[i], formatter) for i in shown)
         fact = facts.get(row[at])
         if fact is None:
             raise RenderError(f"table {table.id!r} names a fact that is not on the sheet")
@@ -107,17 +111,14 @@ def _points(
     return points, missing
 
 
-def _is_ordered(names: Sequence[str]) -> bool:
-    """Whether names are numbers or dates, whose order says something."""
-
-    def orderable(name: str) -> bool:
-        try:
-            float(name) if len(name) < len("2013-02-08") else date.fromisoformat(name[:10])
-        except ValueError:
-            return False
-        return True
-
-    return all(map(orderable, names))
+def _all(kind: Callable[[str], object], names: Sequence[str]) -> bool:
+    """Whether all names are of a kind whose order says something: numbers (hours, ages), dates."""
+    try:
+        for name in names:
+            kind(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _shown_size(png: bytes) -> tuple[int, int]:

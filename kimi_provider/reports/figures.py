@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kimi_provider.reports.format import Formatter
-    from kimi_provider.schemas import Comparison, Fact, FactSheet, FactTable
+    from kimi_provider.schemas import Comparison, Fact, FactSheet, FactTable, TableColumn
 
 _ARROWS = {"up": "▲", "down": "▼", "flat": "="}
 _LABEL_LIMIT = 60
@@ -72,8 +72,15 @@ def tables(
     facts = {fact.id: fact for fact in sheet.facts}
     blocks = tuple(_table(table, facts, formatter, max_rows) for table in sheet.tables[:_MAX_TABLES])
     hidden = len(sheet.tables) - len(blocks)
-    note = formatter.words["and_more_tables"].format(count=formatter.count(hidden))
+    note = formatter.words["more_tables"].format(count=formatter.count(hidden))
     return blocks, (note,) if hidden else ()
+
+
+def key_text(text: str, column: TableColumn, formatter: Formatter) -> str:
+    """Print what a key column holds: a name, or a date."""
+    if column.unit is Unit.DATE:
+        return formatter.moment(text)
+    return one_line(text) or formatter.words["no_name"]
 
 
 def _change(fact: Fact, comparison: Comparison, formatter: Formatter) -> Change:
@@ -126,9 +133,9 @@ def _table(
         for column in columns
     )
 
-    def cell(text: str, heading: Heading, *, key: bool) -> str:
-        if key:
-            return one_line(text, _TEXT_LIMIT)
+    def cell(text: str, column: TableColumn, heading: Heading) -> str:
+        if column.key:
+            return one_line(key_text(text, column, formatter), _TEXT_LIMIT)
         fact = facts.get(text)
         if fact is None:
             raise RenderError(
@@ -139,15 +146,12 @@ def _table(
 
     rows = tuple(
         tuple(
-            cell(text, heading, key=column.key)
+            cell(text, column, heading)
             for text, heading, column in zip(row, headings, columns, strict=False)
         )
         for row in table.rows[:max_rows]
     )
-    cut = {
-        "and_more_rows": len(table.rows) - len(rows),
-        "and_more_columns": len(table.columns) - len(columns),
-    }
+    cut = {"more_rows": len(table.rows) - len(rows), "more_columns": len(table.columns) - len(columns)}
     more = [words[name].format(count=formatter.count(count)) for name, count in cut.items() if count]
     if not rows:
         more.append(words["no_rows"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from babel import Locale
+    from babel.numbers import NumberPattern
 
     from kimi_provider.schemas import Fact
 
@@ -165,14 +167,12 @@ class Formatter:
         return body
 
     def _percent(self, value: Decimal, fraction: tuple[int, int]) -> str:
-        pattern = self._locale.percent_formats[None]
-        return str(pattern.apply(value, self._locale, force_frac=fraction))
+        pattern = _with_decimals(self._locale.percent_formats[None], fraction)
+        return str(pattern.apply(value, self._locale))
 
     def _money(self, value: Decimal, code: str, fraction: tuple[int, int]) -> str:
-        pattern = self._locale.currency_formats["standard"]
-        text = pattern.apply(
-            value, self._locale, currency=code or "USD", currency_digits=False, force_frac=fraction
-        )
+        pattern = _with_decimals(self._locale.currency_formats["standard"], fraction)
+        text = pattern.apply(value, self._locale, currency=code or "USD", currency_digits=False)
         return str(text)
 
     def _duration(self, value: Decimal, unit: Unit, places: int) -> str:
@@ -190,8 +190,8 @@ class Formatter:
             return numbers.format_scientific(value, format="0.##E0", locale=self._locale)
         if value >= _COMPACT_FROM or (compact and value >= 1000):  # noqa: PLR2004 — a thousand
             return numbers.format_compact_decimal(value, fraction_digits=2, locale=self._locale)
-        pattern = self._locale.decimal_formats[None]
-        return str(pattern.apply(value, self._locale, force_frac=fraction))
+        pattern = _with_decimals(self._locale.decimal_formats[None], fraction)
+        return str(pattern.apply(value, self._locale))
 
     def count(self, value: int) -> str:
         """Print a whole number."""
@@ -225,6 +225,13 @@ class Formatter:
         day = dates.format_date(local, "medium", locale=self._locale)
         hour = dates.format_time(local.replace(tzinfo=None), "short", locale=self._locale)
         return one_line(f"{day}, {hour} {local.tzname() or ''}")
+
+
+def _with_decimals(pattern: NumberPattern, fraction: tuple[int, int]) -> NumberPattern:
+    """Return the locale's way to write a number with our (least, most) decimals."""
+    changed = copy(pattern)
+    changed.frac_prec = fraction
+    return changed
 
 
 def _usual_decimals(value: Decimal, unit: Unit) -> tuple[int, int]:

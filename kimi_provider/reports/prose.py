@@ -104,7 +104,7 @@ class Prose:
         markup = nh3.clean(
             parser.renderer.render(tokens, parser.options, {}),
             tags=_TAGS,
-            attributes={"a": {"href"}},
+            attributes={"*": set(), "a": {"href"}},
             url_schemes={"https"},
             link_rel="noopener noreferrer",
         )

@@ -26,6 +26,14 @@ WIDTH = 592
 _UNITS = 430
 _MAX_COLUMNS = 60
 _NAME_UNITS = 165
+_NAMES_BELOW = {
+    "labelAngle": 0,
+    "labelOverlap": "greedy",
+    "labelSeparation": 6,
+    "labelLimit": 90,
+    "grid": False,
+    "ticks": False,
+}
 _PADDING_BELOW_LABELS = {"left": 2, "right": 12, "top": 16, "bottom": 2}
 _FONT = "Liberation Sans"
 _INK, _SOFT_INK, _GRID, _MUTED = "#1f2933", "#52606d", "#e4e7eb", "#9aa9b8"
@@ -101,7 +109,7 @@ def columns(points: Sequence[Point], heading: str, below: str, brand: Brand) -> 
                 "type": "ordinal",
                 "sort": None,
                 "title": below,
-                "axis": {"labelAngle": 0, "labelOverlap": "greedy", "grid": False},
+                "axis": _NAMES_BELOW,
             },
             "y": {"field": "v", "type": "quantitative", "title": heading},
         },
@@ -141,7 +149,7 @@ def line(points: Sequence[Point], heading: str, below: str, brand: Brand) -> dic
                 "sort": None,
                 "title": below,
                 "scale": {"type": "point", "padding": 0.6},
-                "axis": {"labelAngle": 0, "labelOverlap": "greedy", "grid": False},
+                "axis": _NAMES_BELOW,
             },
             "y": {
                 "field": "v",
