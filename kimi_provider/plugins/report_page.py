@@ -68,7 +68,7 @@ def create_app() -> FastAPI:
             return _nothing("The report lies outside of the provider's storage ([kimi] storage_path).")
         try:
             return Response(read_bytes(page), media_type="text/html; charset=utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return _nothing("The report is no longer in storage.")
 
     return app
