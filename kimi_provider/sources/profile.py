@@ -1,98 +1,82 @@
-"""What is in a dataset, in a few hundred bytes: the profile, and the hash of its content."""
+"""What is in a dataset, small enough to travel in a ``DatasetRef``."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kimi_provider.schemas import Column, DatasetRef, TopValue
+from kimi_provider.schemas import Column, TopValue
+from kimi_provider.sources.scratch import one_row, quoted
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
-    from duckdb import DuckDBPyConnection
+    import duckdb
 
-# Bounds that keep a DatasetRef small enough for XCom.
 _TOP_VALUES = 5
-_LONGEST_VALUE = 80
+_LONGEST_TEXT = 80
+# Beyond these, exact answers cost more than they tell.
+_EXACT_ROWS = 100_000
+_COUNTABLE_VALUES = 10_000
+# Keeps the profile of a very wide table small.
+_COLUMNS_WITH_TOP = 60
 
 
-@dataclass(frozen=True)
-class Profile:
-    """What is in a Parquet file."""
+def profile(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str]
+) -> tuple[Column, ...]:
+    """Describe each column of a table.
 
-    rows: int
-    sha256: str
-    columns: tuple[Column, ...]
+    :param table: a table or view.
+    :param columns: DuckDB type of each column.
 
-    def reference(self, *, uri: str, bytes_: int, source: str) -> DatasetRef:
-        """Return the reference to the file."""
-        return DatasetRef(
-            uri=uri,
-            rows=self.rows,
-            bytes=bytes_,
-            sha256=self.sha256,
-            source=source,
-            columns=self.columns,
-        )
-
-
-def describe(db: DuckDBPyConnection, file: Path) -> Profile:
-    """Profile a Parquet file.
-
-    The hash is over column names, types and rows, whatever their order: sources return the same
-    rows in different orders. Rows are hashed one by one (MD5, for spread and not for secrecy), the
-    hashes added up, so that a row that is there twice counts twice, and all that hashed by SHA-256.
+    ``distinct`` is exact up to 100,000 rows, and estimated (by a few percent) beyond. ``top`` has the
+    five most frequent values that occur more than once; it is left out for columns of more than
+    about 10,000 different values, and behind the sixtieth column. Texts are cut at 80 characters.
     """
-    path = str(file).replace("'", "''")
-    db.execute(f"CREATE OR REPLACE VIEW written AS SELECT * FROM read_parquet('{path}')")  # noqa: S608 — a quoted path
-    found = [(str(row[0]), str(row[1])) for row in db.execute("DESCRIBE written").fetchall()]
-    columns = tuple(_column(db, name, kind) for name, kind in found)
-    row = " || chr(31) || ".join(
-        f"coalesce(CAST({_quoted(name)} AS VARCHAR), chr(0))" for name, _ in found
-    )
-    rows, low, high = _one(
-        db,
-        "SELECT count(*), coalesce(sum(md5_number_lower(line)::HUGEINT), 0),"  # noqa: S608 — quoted names
-        f" coalesce(sum(md5_number_upper(line)::HUGEINT), 0) FROM (SELECT {row} AS line FROM written)",
-    )
-    content = json.dumps([found, rows, str(low), str(high)])
-    return Profile(rows=rows, sha256=hashlib.sha256(content.encode()).hexdigest(), columns=columns)
+    (rows,) = one_row(connection, f"SELECT count(*) FROM {table}")  # noqa: S608 — a name of ours
+    count = "count(DISTINCT {})" if rows <= _EXACT_ROWS else "approx_count_distinct({})"
+    described = []
+    for position, (name, kind) in enumerate(columns.items()):
+        column = quoted(name)
+        # Texts are cut before they are compared, or one long text would be held for each group.
+        values, distinct, minimum, maximum = one_row(
+            connection,
+            f"""
+            SELECT count({column}), {count.format(column)},
+                left(CAST(min({column}) AS VARCHAR), {_LONGEST_TEXT + 1}),
+                left(CAST(max({column}) AS VARCHAR), {_LONGEST_TEXT + 1})
+            FROM {table}
+            """,  # noqa: S608 — the name is quoted
+        )
+        countable = position < _COLUMNS_WITH_TOP and distinct <= min(
+            _COUNTABLE_VALUES, max(values - 1, 0)
+        )
+        described.append(
+            Column(
+                name=name,
+                type=kind,
+                nulls=rows - values,
+                distinct=distinct,
+                minimum=_cut(minimum),
+                maximum=_cut(maximum),
+                top=_top(connection, table, column) if countable else (),
+            )
+        )
+    return tuple(described)
 
 
-def _column(db: DuckDBPyConnection, name: str, kind: str) -> Column:
-    column = _quoted(name)
-    nulls, distinct, minimum, maximum = _one(
-        db,
-        f"SELECT count(*) - count({column}), approx_count_distinct({column}),"  # noqa: S608 — a quoted name
-        f" CAST(min({column}) AS VARCHAR), CAST(max({column}) AS VARCHAR) FROM written",
-    )
-    top = db.execute(
-        f"SELECT CAST({column} AS VARCHAR), count(*) AS times FROM written WHERE {column} IS NOT NULL"  # noqa: S608 — the same
-        f" GROUP BY 1 HAVING times > 1 ORDER BY times DESC, 1 LIMIT {_TOP_VALUES}"
+def _top(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> tuple[TopValue, ...]:
+    rows = connection.execute(
+        f"""
+        SELECT left(CAST({column} AS VARCHAR), {_LONGEST_TEXT + 1}), count(*) AS times FROM {table}
+        WHERE {column} IS NOT NULL GROUP BY {column} HAVING times > 1
+        ORDER BY times DESC, {column} LIMIT {_TOP_VALUES}
+        """  # noqa: S608 — the name is quoted
     ).fetchall()
-    return Column(
-        name=name,
-        type=kind,
-        nulls=nulls,
-        distinct=distinct,
-        minimum=_cut(minimum),
-        maximum=_cut(maximum),
-        top=tuple(TopValue(value=str(_cut(value)), count=times) for value, times in top),
-    )
-
-
-def _one(db: DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
-    row = db.execute(sql).fetchone()
-    assert row is not None  # noqa: S101 — an aggregate without GROUP BY has one row
-    return row
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return tuple(TopValue(value=_cut(value) or "", count=times) for value, times in rows)
 
 
 def _cut(text: str | None) -> str | None:
-    return text if text is None or len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+    if text is None or len(text) <= _LONGEST_TEXT:
+        return text
+    return text[: _LONGEST_TEXT - 1] + "…"

@@ -1,17 +1,21 @@
 """Rows on their way into a dataset: kept on disk as they come, typed when all have come.
 
-Types are found over all rows, so nothing can be typed before the last one. Rows wait in a JSON Lines
-file beside DuckDB's own scratch files, and memory holds neither.
+Types are found over all rows, so nothing can be typed before the last one. Until then, rows wait in
+a JSON Lines file; DuckDB then works from its own scratch file. Memory holds neither.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from kimi_provider.exceptions import SourceError
-from kimi_provider.sources.typing import SQL_TYPES, column_type
+from kimi_provider.schemas import DatasetRef
+from kimi_provider.sources.content import content_hash
+from kimi_provider.sources.inference import column_types, misfits, value_of
+from kimi_provider.sources.profile import profile
+from kimi_provider.sources.scratch import literal, quoted, scratch_database
 from kimi_provider.storage import writing
 
 if TYPE_CHECKING:
@@ -20,147 +24,150 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-    from kimi_provider.schemas import DatasetRef
     from kimi_provider.storage import StoragePath
 
-_MEMORY_LIMIT = "256MiB"
 # DuckDB takes twice this for each of its threads.
-_LARGEST_ROW = 16 << 20
-_THREADS = 2
+_LARGEST_ROW: Final = 8 << 20
+_MOST_COLUMNS: Final = 2_000
+_LONGEST_NAME: Final = 255
 
 
 class Spool:
     """Collects rows, then writes them as Parquet.
 
-    :param folder: a scratch folder on this machine's disk.
+    :param folder: an empty scratch folder on this machine's disk; the caller removes it.
+    :param untyped: whether all values come as texts, because the source has no types (CSV).
+    :ivar rows: rows collected.
+    :ivar bytes: bytes that they take on the disk.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, untyped: bool = False) -> None:
         self._folder = folder
+        self._untyped = untyped
         self._file = folder / "rows.jsonl"
+        # In the order in which they came; and by their case-folded form.
         self._columns: dict[str, None] = {}
-        self._encoder = msgspec.json.Encoder()
+        self._folded: dict[str, str] = {}
+        self._encoder = msgspec.json.Encoder(decimal_format="number")
         self.rows = 0
+        self.bytes = 0
 
     def add(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Append rows; a column that a row does not have is null in it.
 
-        :raises SourceError: if a column has no name, or two differ only by case.
+        :raises SourceError: if a column has no usable name, two differ only by case, or a row is too
+            large. The message says which row.
         """
         with self._file.open("ab") as file:
             for record in records:
+                self.rows += 1
                 if not record.keys() <= self._columns.keys():
                     self._admit(record)
-                file.write(self._encoder.encode(record))
-                file.write(b"\n")
-                self.rows += 1
+                line = self._encoder.encode(record)
+                if len(line) > _LARGEST_ROW:
+                    raise SourceError(
+                        f"Row {self.rows} has {len(line)} bytes; a row may have {_LARGEST_ROW}. Leave "
+                        "large fields out at the source."
+                    )
+                self.bytes += file.write(line) + file.write(b"\n")
 
     def finish(self, target: StoragePath, *, source: str, types: Mapping[str, str]) -> DatasetRef:
         """Find the types, write the Parquet file, and describe it.
 
         :param target: where the file goes; it appears whole or not at all.
-        :param source: where the rows come from, without credentials.
-        :param types: DuckDB types by column, in place of those found.
+        :param source: where the rows come from, without credentials and query values.
+        :param types: DuckDB types by column, in place of those found; a column that no row has is
+            there too, and all null.
         :raises SourceError: if a value does not fit the type asked for, or there are no columns.
+        :raises ConfigurationError: if a type asked for is none.
         """
-        import duckdb
-
-        from kimi_provider.sources.profile import describe
-
         for name in types:
-            self._columns.setdefault(name)
+            if name not in self._columns:
+                self._name(name, f"types has the column {name!r}")
         if not self._columns:
             raise SourceError(
-                f"{source} gave no rows, so its columns are not known. Name them in types, such as"
-                " {'id': 'BIGINT'}, or do not allow an empty dataset."
+                f"{source} gave no columns, so a dataset cannot be made. Name them in types, such as "
+                "{'id': 'BIGINT'}, or do not allow an empty dataset."
             )
-        with duckdb.connect(str(self._folder / "scratch.duckdb")) as db:
-            db.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'; SET threads = {_THREADS}")
-            db.execute(f"SET temp_directory = '{self._folder / 'duckdb'}'; SET TimeZone = 'UTC'")
-            self._load(db)
-            chosen = {name: types.get(name) or column_type(db, name) for name in self._columns}
+        with scratch_database(self._folder) as connection:
+            self._load(connection)
+            chosen = column_types(connection, self._columns, types, untyped=self._untyped)
+            _check_asked(connection, {name: chosen[name] for name in types})
             with writing(target) as file:
-                self._copy(db, chosen, file)
-                profile = describe(db, file)
+                _write(connection, chosen, file)
+                columns = _view(connection, file)
+                described = profile(connection, "written", columns)
+                nulls = {column.name: column.nulls for column in described}
+                rows, sha256 = content_hash(connection, "written", columns, nulls)
                 size = file.stat().st_size
-        return profile.reference(uri=target.as_uri(), bytes_=size, source=source)
+        return DatasetRef(
+            uri=target.as_uri(), rows=rows, bytes=size, sha256=sha256, source=source, columns=described
+        )
 
     def _admit(self, record: Mapping[str, Any]) -> None:
-        known = {name.casefold(): name for name in self._columns}
         for name in record:
-            if name in self._columns:
-                continue
-            if not name.strip() or "\x00" in name:
-                raise SourceError(f"Row {self.rows + 1} has a column without a name. Name it there.")
-            if (twin := known.get(name.casefold())) is not None:
-                raise SourceError(
-                    f"Row {self.rows + 1} has the columns {twin!r} and {name!r}, which are one to SQL."
-                    " Rename one at the source."
-                )
-            known[name.casefold()] = name
-            self._columns[name] = None
+            if name not in self._columns:
+                self._name(name, f"Row {self.rows} has the column {name[:_LONGEST_NAME]!r}")
 
-    def _load(self, db: DuckDBPyConnection) -> None:
-        """Bring the rows into a table of raw JSON values, one column each."""
-        columns = ", ".join(f"{quoted(name)} JSON" for name in self._columns)
-        db.execute(f"CREATE TABLE raw ({columns})")
+    def _name(self, name: str, where: str) -> None:
+        """Take a column's name, if SQL and people can use it."""
+        if not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise SourceError(
+                f"{where}, a name that is empty, too long or has characters that do not print. Rename "
+                "it at the source."
+            )
+        twin = self._folded.setdefault(name.casefold(), name)
+        if twin != name:
+            raise SourceError(
+                f"{where} beside {twin!r}; SQL cannot tell them apart. Rename one at the source."
+            )
+        self._columns[name] = None
+        if len(self._columns) > _MOST_COLUMNS:
+            raise SourceError(
+                f"{where}, which makes more than {_MOST_COLUMNS} columns. Data with ids as keys has to "
+                "be turned into rows at the source."
+            )
+
+    def _load(self, connection: DuckDBPyConnection) -> None:
+        """Bring the rows into a table of raw JSON, one column each, in the order in which they came."""
+        declared = ", ".join(f"{quoted(name)} JSON" for name in self._columns)
+        connection.execute(f"CREATE TABLE raw ({declared})")
         if not self.rows:
             return
         struct = ", ".join(f"{literal(name)}: 'JSON'" for name in self._columns)
-        db.execute(
-            # Names are quoted, values are none: nothing in the data becomes SQL.
-            f"INSERT INTO raw SELECT * FROM read_json({literal(str(self._file))},"  # noqa: S608 — see above
-            f" format = 'newline_delimited', columns = {{{struct}}},"
-            f" maximum_object_size = {_LARGEST_ROW})"
+        # All of its columns are named, so nothing is sampled and nothing guessed.
+        options = f"columns = {{{struct}}}, maximum_object_size = {_LARGEST_ROW}"
+        connection.execute(
+            "INSERT INTO raw SELECT * FROM "  # noqa: S608 — names and path are quoted
+            f"read_json({literal(str(self._file))}, format = 'newline_delimited', {options})"
         )
+        # All rows would lie on the disk twice.
+        self._file.unlink()
 
-    def _copy(self, db: DuckDBPyConnection, chosen: Mapping[str, str], file: Path) -> None:
-        selected = []
-        for name, kind in chosen.items():
-            raw = f"({quoted(name)} ->> '$')"
-            cast = raw if kind == "VARCHAR" else f"CAST({raw} AS {_known(name, kind)})"
-            selected.append(f"{cast} AS {quoted(name)}")
-        import duckdb
 
-        try:
-            db.execute(
-                f"COPY (SELECT {', '.join(selected)} FROM raw) TO {literal(str(file))}"  # noqa: S608 — the same
-                " (FORMAT parquet, COMPRESSION zstd)"
+def _check_asked(connection: DuckDBPyConnection, asked: Mapping[str, str]) -> None:
+    """Refuse types that a value does not fit, by the first such row."""
+    for name, kind in asked.items():
+        row = connection.execute(
+            f"SELECT rowid + 1, {quoted(name)} ->> '$' FROM raw "  # noqa: S608 — the name is quoted
+            f"WHERE {misfits(name, kind)} ORDER BY rowid LIMIT 1"
+        ).fetchone()
+        if row is not None:
+            raise SourceError(
+                f"Row {row[0]} has {str(row[1])[:60]!r} in the column {name!r}, which is no {kind}. "
+                "Choose another type in types, such as VARCHAR, or correct the source."
             )
-        except duckdb.Error:
-            raise self._misfit(db, chosen) from None
-
-    def _misfit(self, db: DuckDBPyConnection, chosen: Mapping[str, str]) -> SourceError:
-        """Name the first row and column whose value is not of the type asked for."""
-        for name, kind in chosen.items():
-            raw = f"({quoted(name)} ->> '$')"
-            row = db.execute(
-                f"SELECT rowid + 1, {raw} FROM raw WHERE {raw} IS NOT NULL"  # noqa: S608 — the same
-                f" AND TRY_CAST({raw} AS {kind}) IS NULL ORDER BY rowid LIMIT 1"
-            ).fetchone()
-            if row is not None:
-                return SourceError(
-                    f"Row {row[0]} has {str(row[1])[:60]!r} in column {name!r}, which is no {kind}."
-                    " Choose another type, such as VARCHAR, or correct the source."
-                )
-        return SourceError("The rows cannot be written as Parquet with these types.")
 
 
-def quoted(name: str) -> str:
-    """Return a name as an SQL identifier, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
+def _write(connection: DuckDBPyConnection, chosen: Mapping[str, str], file: Path) -> None:
+    selected = ", ".join(f"{value_of(name, kind)} AS {quoted(name)}" for name, kind in chosen.items())
+    connection.execute(
+        f"COPY (SELECT {selected} FROM raw) "  # noqa: S608 — names and path are quoted
+        f"TO {literal(str(file))} (FORMAT parquet, COMPRESSION zstd)"
+    )
 
 
-def literal(text: str) -> str:
-    """Return a text as an SQL literal, whatever is in it."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _known(column: str, kind: str) -> str:
-    """Return a type that the DAG asked for, if it is one."""
-    if not SQL_TYPES.fullmatch(kind):
-        raise SourceError(
-            f"types has {kind!r} for column {column!r}, which is no type of a dataset. Use BIGINT,"
-            " DOUBLE, DECIMAL(18,2), BOOLEAN, DATE, TIMESTAMP, TIMESTAMPTZ or VARCHAR."
-        )
-    return kind
+def _view(connection: DuckDBPyConnection, file: Path) -> dict[str, str]:
+    """Make the written file the view ``written``; return its columns with their types."""
+    connection.execute(f"CREATE VIEW written AS FROM read_parquet({literal(str(file))})")
+    return {str(row[0]): str(row[1]) for row in connection.execute("DESCRIBE written").fetchall()}
