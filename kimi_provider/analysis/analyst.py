@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kimi_provider.analysis.database import Database
-from kimi_provider.analysis.draft import REPAIR, SCHEMA_NAME, AnalysisDraft, system_text
-from kimi_provider.analysis.facts import compute_facts, facts_csv, tables_csv
-from kimi_provider.analysis.grounding import chart_problem, check, references
+from kimi_provider.analysis.draft import REPAIR, SCHEMA_NAME, AnalysisDraft
+from kimi_provider.analysis.facts import compute_facts
+from kimi_provider.analysis.grounding import chart_problem, check, references, without_repeated_units
 from kimi_provider.analysis.metrics import shifted
-from kimi_provider.analysis.sanitize import fenced, one_line
-from kimi_provider.analysis.tokens import estimate_request
+from kimi_provider.analysis.request import analysis_request
+from kimi_provider.analysis.sanitize import one_line
+from kimi_provider.analysis.tokens import TokenEstimator
 from kimi_provider.client.messages import ChatRequest, ChatResult, Message
 from kimi_provider.client.request import model_of
 from kimi_provider.client.structured import structured
@@ -42,43 +43,6 @@ SIMULATOR = "fp_simulator"
 """The ``system_fingerprint`` of answers that no model wrote."""
 MAX_GROUNDING_REPAIRS = 1
 _THOUGHT = 160  # characters of the reasoning's end that the log shows
-
-
-@dataclass(frozen=True)
-class ColumnView:
-    """What a prompt's body sees of a column: its profile, as one-line text."""
-
-    name: str
-    type: str
-    nulls: int
-    distinct: int
-    minimum: str
-    maximum: str
-
-
-@dataclass(frozen=True)
-class DatasetView:
-    """What a prompt's body sees of a dataset; never its rows."""
-
-    name: str
-    rows: int
-    columns: tuple[ColumnView, ...]
-
-    @classmethod
-    def of(cls, name: str, ref: DatasetRef) -> DatasetView:
-        """Return the view of a dataset, its texts cleaned: column names are data too."""
-        columns = (
-            ColumnView(
-                name=one_line(column.name),
-                type=column.type,
-                nulls=column.nulls,
-                distinct=column.distinct,
-                minimum=one_line(column.minimum or ""),
-                maximum=one_line(column.maximum or ""),
-            )
-            for column in ref.columns
-        )
-        return cls(name, ref.rows, tuple(columns))
 
 
 async def analyze(
@@ -154,8 +118,11 @@ class _Run:
         self._trace_facts(sheet, facts_path.as_uri())
         self._check_needs(sheet, period)
         self._check_charts(sheet)
-        request = self._request(sheet, parameters, period)
+        request = analysis_request(
+            self.template, self.datasets, sheet, parameters, period=period, model=self.model
+        )
         draft, result = await self._grounded(request, sheet, parameters, period)
+        draft = draft.rewritten(lambda text: without_repeated_units(text, sheet))
         return Analysis(
             headline=draft.headline,
             summary=draft.summary,
@@ -219,39 +186,6 @@ class _Run:
             if problem := chart_problem(chart, sheet):
                 raise ConfigurationError(f"{self.template.path}: charts: {chart.title!r}: {problem}")
 
-    def _request(
-        self, sheet: FactSheet, parameters: Mapping[str, object], period: str | None
-    ) -> ChatRequest:
-        front = self.template.front
-        body = self.template.render(
-            {
-                "params": parameters,
-                "period": period,
-                "language": front.language,
-                "datasets": {
-                    name: DatasetView.of(name, ref) for name, (ref, _) in self.datasets.items()
-                },
-                "facts": {fact.id: fact.value for fact in sheet.facts},
-            }
-        )
-        blocks = (
-            body,
-            fenced("facts", facts_csv(sheet, front.comparisons)),
-            fenced("tables", tables_csv(sheet)),
-        )
-        return ChatRequest(
-            messages=(
-                Message.system(system_text(front.system, front.language)),
-                Message.user("\n".join(blocks)),
-            ),
-            model=self.model or front.model.model,
-            max_tokens=front.model.max_tokens,
-            temperature=front.model.temperature,
-            thinking=front.model.thinking,
-            effort=front.model.effort,
-            cache_key=f"{self.template.name}-{self.template.sha256[:12]}",
-        )
-
     async def _grounded(
         self,
         request: ChatRequest,
@@ -296,7 +230,7 @@ class _Run:
 
     async def _ask(self, request: ChatRequest) -> tuple[AnalysisDraft, ChatResult]:
         model = model_of(request, self.caller.client.config)
-        tokens = estimate_request(request)
+        tokens = TokenEstimator().estimate(request)
         self.on_progress(f"Asking {model} (about {tokens:,} prompt tokens)")
         try:
             answer = await structured(

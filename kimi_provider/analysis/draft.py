@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -10,6 +10,9 @@ from kimi_provider.analysis.sanitize import clean
 from kimi_provider.schemas import ChartRequest, Finding, Severity
 
 SCHEMA_NAME = "analysis"
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # A model can hide characters as well as a data file can.
 Line = Annotated[
@@ -75,6 +78,23 @@ class AnalysisDraft(_Draft):
         texts |= {f"actions[{number}]": action for number, action in enumerate(self.actions)}
         texts |= {f"charts[{number}].title": chart.title for number, chart in enumerate(self.charts)}
         return texts
+
+    def rewritten(self, rewrite: Callable[[str], str]) -> AnalysisDraft:
+        """Return the answer with each sentence that a reader will see passed through ``rewrite``."""
+        findings = (
+            finding.model_copy(
+                update={"title": rewrite(finding.title), "detail": rewrite(finding.detail)}
+            )
+            for finding in self.findings
+        )
+        return self.model_copy(
+            update={
+                "headline": rewrite(self.headline),
+                "summary": rewrite(self.summary),
+                "findings": tuple(findings),
+                "actions": tuple(map(rewrite, self.actions)),
+            }
+        )
 
 
 RULES = """\

@@ -20,6 +20,7 @@ from kimi_provider.analysis.words import (
     standing_claimed,
     value_claimed,
 )
+from kimi_provider.schemas import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -58,6 +59,11 @@ class Kind(StrEnum):
     CHART = "chart of what does not exist"
 
 
+_UNIT_WORDS = {
+    Unit.PERCENT: "%|percent|per cent|procent",
+    Unit.MINUTES: "minutes?|mins?|minut[ay]?",
+    Unit.SECONDS: "seconds?|secs?|sekund[ay]?",
+}
 _PATTERNS = ((Kind.MARKUP, _MARKUP), (Kind.LINK, _LINK), (Kind.NUMBER_WORD, NUMBER_WORDS))
 
 
@@ -88,6 +94,22 @@ class Violation:
 def references(text: str) -> tuple[str, ...]:
     """Return the ids that a text cites as ``[[id]]`` or ``[[id|format]]``, in order."""
     return tuple(match[1] for match in _REFERENCE.finditer(text))
+
+
+def without_repeated_units(text: str, sheet: FactSheet) -> str:
+    """Return the text without units right behind references, which print with their unit anyway.
+
+    Models write "[[delay]] minutes" out of habit, rules or no rules; it is not worth another turn.
+    """
+    units = {fact.id: _UNIT_WORDS.get(fact.unit, "") for fact in sheet.facts}
+    units |= {fact.id: re.escape(fact.unit_label) for fact in sheet.facts if fact.unit_label}
+    kept = text
+    for match in reversed(list(_REFERENCE.finditer(text))):
+        unit = units.get(match[1])
+        repeated = unit and re.compile(rf"\s?(?:{unit})(?!\w)", re.IGNORECASE).match(text, match.end())
+        if repeated and match[2] != "number":
+            kept = kept[: match.end()] + kept[repeated.end() :]
+    return kept
 
 
 def check(

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from kimi_provider.analysis.draft import AnalysisDraft
 from kimi_provider.analysis.facts import facts_csv, tables_csv
-from kimi_provider.analysis.grounding import Kind, check, references
+from kimi_provider.analysis.grounding import Kind, check, references, without_repeated_units
 from kimi_provider.analysis.metrics import ComparisonSpec
 from kimi_provider.analysis.sanitize import fenced
-from kimi_provider.schemas import Fact, FactSheet, FactTable, Lineage, TableColumn
+from kimi_provider.schemas import Fact, FactSheet, FactTable, Lineage, TableColumn, Unit
 from kimi_provider.testing.analyst import write_analysis
 from kimi_provider.testing.brief import read_brief
 from kimi_provider.testing.liar import tell_lies
@@ -179,6 +179,25 @@ def test_a_true_or_unclear_direction_passes(sheet, text):
 @pytest.mark.parametrize("text", FALSE)
 def test_a_direction_against_the_sign_is_found(sheet, text):
     assert kinds(text, sheet) == {Kind.DIRECTION}
+
+
+# --- units -----------------------------------------------------------------------------------------
+
+
+def test_a_unit_that_the_figure_prints_anyway_is_dropped():
+    lineage = Lineage(sql="SELECT 1")
+    units = {"late": Unit.MINUTES, "share": Unit.PERCENT, "n": Unit.COUNT, "wind": Unit.OTHER}
+    facts = [
+        Fact(id=name, label=name, value=Decimal(1), unit=unit, lineage=lineage)
+        for name, unit in units.items()
+    ]
+    facts[-1] = facts[-1].model_copy(update={"unit_label": "mph"})
+    said = "[[late]] minutes, [[late]]-minute, [[share]]% [[share]] percentage [[n]] hours [[wind]] mph."
+    kept = "[[late]], [[late]]-minute, [[share]] [[share]] percentage [[n]] hours [[wind]]."
+    assert without_repeated_units(said, FactSheet(facts=tuple(facts))) == kept
+    assert without_repeated_units("[[late|number]] minutes", FactSheet(facts=tuple(facts))) == (
+        "[[late|number]] minutes"
+    )
 
 
 # --- charts ----------------------------------------------------------------------------------------
