@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kimi_provider.analysis.tokens import estimate_tokens
+from kimi_provider.analysis.tokens import estimate_message
 from kimi_provider.client.messages import Message
 
 if TYPE_CHECKING:
@@ -50,12 +50,7 @@ def is_full(used: int, window: int | None, answer: int | None) -> bool:
 
 def size_of(messages: Sequence[Message]) -> int:
     """Estimate the tokens of messages."""
-    return sum(
-        estimate_tokens(message.content or "")
-        + estimate_tokens(message.reasoning or "")
-        + sum(estimate_tokens(call.arguments) for call in message.tool_calls)
-        for message in messages
-    )
+    return sum(map(estimate_message, messages))
 
 
 def hide_outputs(messages: Sequence[Message], kept_turns: int = _KEPT_TURNS) -> list[Message]:
@@ -70,14 +65,23 @@ def hide_outputs(messages: Sequence[Message], kept_turns: int = _KEPT_TURNS) -> 
     ]
 
 
+def has_older_part(messages: Sequence[Message], head: int) -> bool:
+    """Whether there is anything between the question and the last turn."""
+    return _last_answer(messages, head) > head
+
+
 def with_notes(messages: Sequence[Message], head: int, notes: str | None) -> list[Message]:
     """Put notes in place of the older part; ``None`` leaves it out without any.
 
     :param head: how many messages are the question itself, which always stays. So does the last
         answer of the model with the results of its calls.
     """
-    last = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=head)
+    last = _last_answer(messages, head)
     if last <= head:
         return list(messages)
     text = _NOTES + notes if notes else _LEFT_OUT
     return [*messages[:head], Message.user(text), *messages[last:]]
+
+
+def _last_answer(messages: Sequence[Message], head: int) -> int:
+    return max((i for i, m in enumerate(messages) if m.role == "assistant"), default=head)

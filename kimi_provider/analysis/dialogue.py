@@ -9,6 +9,7 @@ import msgspec
 
 from kimi_provider.analysis.context import (
     SUMMARY_REQUEST,
+    has_older_part,
     hide_outputs,
     is_full,
     size_of,
@@ -147,6 +148,8 @@ class Dialogue:
 
     async def _take_notes(self) -> None:
         """Let the model sum up what is then left out; if that does not fit, leave it out without."""
+        if not has_older_part(self.state.messages, self.state.head):
+            return
         request = self._next_request(final=True)
         messages = (*request.messages, Message.user(SUMMARY_REQUEST))
         notes = None

@@ -13,7 +13,7 @@ import string
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kimi_provider.client.messages import ChatRequest
+    from kimi_provider.client.messages import ChatRequest, Message
 
 # Fixed cost of a message's role markers in the chat template, in tokens.
 _MESSAGE_OVERHEAD = 6
@@ -51,31 +51,26 @@ def estimate_tokens(text: str) -> int:
     return min(size, int(tokens) + 1) if size else 0
 
 
-def estimate_request(request: ChatRequest) -> int:
-    """Estimate the prompt tokens of a request: its messages, tools and output schema."""
-    total = 0
-    for message in request.messages:
-        total += _MESSAGE_OVERHEAD + estimate_tokens(message.content or "")
-        total += estimate_tokens(message.reasoning or "")
-        for call in message.tool_calls:
-            total += _MESSAGE_OVERHEAD + estimate_tokens(call.name) + estimate_tokens(call.arguments)
-    for tool in request.tools:
-        total += _MESSAGE_OVERHEAD + estimate_tokens(tool.name) + estimate_tokens(tool.description)
-        total += estimate_tokens(json.dumps(tool.parameters))
-    if request.response_schema is not None:
-        total += estimate_tokens(json.dumps(request.response_schema.schema))
-    return total
+def estimate_message(message: Message) -> int:
+    """Estimate the tokens of a message, with its thinking and its calls."""
+    tokens = _MESSAGE_OVERHEAD + estimate_tokens(message.content or "")
+    tokens += estimate_tokens(message.reasoning or "")
+    for call in message.tool_calls:
+        tokens += _MESSAGE_OVERHEAD + estimate_tokens(call.name) + estimate_tokens(call.arguments)
+    return tokens
 
 
 class TokenEstimator:
     """An estimate of requests that learns from the usage that the host reports.
 
-    Older calls count half as much with each new one, so a change of content is soon followed.
+    Older calls count half as much with each new one, so a change of content is soon followed. Each
+    message is classed once, since a conversation is sent again with every step.
     """
 
     def __init__(self) -> None:
         self._estimated = 0.0
         self._actual = 0.0
+        self._messages: dict[Message, int] = {}
 
     @property
     def scale(self) -> float:
@@ -86,7 +81,7 @@ class TokenEstimator:
 
     def estimate(self, request: ChatRequest) -> int:
         """Estimate the prompt tokens of a request, corrected by the calls seen so far."""
-        return int(estimate_request(request) * self.scale)
+        return int(self._raw(request) * self.scale)
 
     def observe(self, request: ChatRequest, input_tokens: int) -> None:
         """Learn from a finished call.
@@ -94,5 +89,18 @@ class TokenEstimator:
         :param input_tokens: prompt tokens that the host counted; 0 (no usage reported) is ignored.
         """
         if input_tokens > 0:
-            self._estimated = self._estimated / 2 + estimate_request(request)
+            self._estimated = self._estimated / 2 + self._raw(request)
             self._actual = self._actual / 2 + input_tokens
+
+    def _raw(self, request: ChatRequest) -> int:
+        total = 0
+        for message in request.messages:
+            if message not in self._messages:
+                self._messages[message] = estimate_message(message)
+            total += self._messages[message]
+        for tool in request.tools:
+            total += _MESSAGE_OVERHEAD + estimate_tokens(tool.name) + estimate_tokens(tool.description)
+            total += estimate_tokens(json.dumps(tool.parameters))
+        if request.response_schema is not None:
+            total += estimate_tokens(json.dumps(request.response_schema.schema))
+        return total

@@ -8,7 +8,7 @@ import pytest
 from kimi_provider.analysis.budget import Budget, Need, check_window
 from kimi_provider.analysis.caller import Caller
 from kimi_provider.analysis.journal import Journal, fingerprint
-from kimi_provider.analysis.tokens import TokenEstimator, estimate_request, estimate_tokens
+from kimi_provider.analysis.tokens import TokenEstimator, estimate_tokens
 from kimi_provider.analysis.trace import Trace
 from kimi_provider.client.client import KimiClient
 from kimi_provider.client.config import ClientConfig
@@ -310,7 +310,7 @@ def test_an_estimate_never_exceeds_the_bytes():
 def test_the_estimate_learns_from_usage_and_follows_a_change():
     estimator = TokenEstimator()
     request = ask("words " * 1000)
-    raw = estimate_request(request)
+    raw = estimator.estimate(request)
     estimator.observe(request, 0)
     assert estimator.estimate(request) == raw
     estimator.observe(request, int(raw * 1.5))
