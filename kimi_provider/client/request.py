@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -147,11 +148,9 @@ def _add_tools(body: dict[str, Any], request: ChatRequest, profile: ModelProfile
     if request.tool_choice in profile.tool_choices:
         body["tool_choice"] = request.tool_choice
     else:
-        logger.warning(
-            "tool_choice %r is not allowed by %s (allowed: %s); auto is used",
-            request.tool_choice,
-            profile.family,
-            ", ".join(profile.tool_choices),
+        _warn_once(
+            f"tool_choice {request.tool_choice!r} is not allowed by {profile.family} (allowed: "
+            f"{', '.join(profile.tool_choices)}); auto is used"
         )
 
 
@@ -182,7 +181,7 @@ def _add_sampling(
     temperature = config.temperature if request.temperature is None else request.temperature
     if profile.temperature is None:
         if temperature is not None or request.top_p is not None:
-            logger.warning("%s fixes temperature and top_p; those given are not sent", profile.family)
+            _warn_once(f"{profile.family} fixes temperature and top_p; those given are not sent")
         return
     if temperature is not None:
         low, high = profile.temperature
@@ -212,7 +211,7 @@ def _add_thinking(
         return
     if profile.thinking not in {"switch", "switch_keep"}:
         if thinking is False and profile.thinking in {"always", "effort"}:
-            logger.warning("%s always thinks; thinking=False is not sent", profile.family)
+            _warn_once(f"{profile.family} always thinks; thinking=False is not sent")
         return
     if host.thinking == "template":
         body["chat_template_kwargs"] = {"thinking": thinking}
@@ -236,6 +235,12 @@ def _add_effort(body: dict[str, Any], profile: ModelProfile, host: Host, effort:
         body["reasoning"] = {"effort": {"max": "xhigh"}.get(effort, effort)}
     else:
         body["reasoning_effort"] = effort
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Say it once in a process: a tool loop makes hundreds of calls alike."""
+    logger.warning(message)
 
 
 def _checked_stop(stop: tuple[str, ...]) -> list[str]:

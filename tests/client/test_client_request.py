@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from kimi_provider.client import request as request_module
 from kimi_provider.client.config import ClientConfig
 from kimi_provider.client.messages import ChatRequest, Message, ResponseSchema, ToolCall, ToolSpec
 from kimi_provider.client.request import build_body, encode
@@ -288,8 +289,10 @@ def test_partial_and_json_do_not_go_together():
         body(request)
 
 
-def test_what_is_left_out_is_said(caplog):
+def test_what_is_left_out_is_said_once(caplog):
     caplog.set_level(logging.WARNING, "kimi_provider.client")
+    request_module._warn_once.cache_clear()
+    body(ask(temperature=0.1), "kimi-k2.6")
     body(ask(temperature=0.1), "kimi-k2.6")
     body(ask(thinking=False), "kimi-k2-thinking", "cometapi")
     body(ask(tools=(TOOL,), tool_choice="required"), "kimi-k2.6")
