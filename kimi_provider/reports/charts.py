@@ -61,7 +61,7 @@ def draw(
     caption = _caption(points, shown, missing, formatter, named=named)
     words = formatter.words["line_chart" if request.kind == "line" else "bar_chart"]
     picture = Picture(f"chart-{hashlib.sha256(png).hexdigest()[:16]}", png, *_shown_size(png))
-    return ChartBlock(title, caption, f"{words}: {title}. {caption}", picture)
+    return ChartBlock(title, caption, f"{words}: {title}", picture)
 
 
 def _resolve(

@@ -60,7 +60,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class ChartBlock:
-    """A chart; ``caption`` says what it shows, also to whoever does not see it."""
+    """A chart; ``caption`` says what it shows, also where the picture is not: ``alt`` only names it."""
 
     title: str
     caption: str

@@ -28,8 +28,8 @@ _MAX_COLUMNS = 60
 _NAME_UNITS = 165
 _NAMES_BELOW = {
     "labelAngle": 0,
-    "labelOverlap": "greedy",
-    "labelSeparation": 6,
+    "labelOverlap": "parity",
+    "labelSeparation": 4,
     "labelLimit": 90,
     "grid": False,
     "ticks": False,

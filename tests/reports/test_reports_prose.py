@@ -1,6 +1,8 @@
 import pytest
 
+from kimi_provider.analysis.grounding import STYLES
 from kimi_provider.exceptions import RenderError
+from kimi_provider.reports.format import Style
 from kimi_provider.reports.prose import Prose
 from kimi_provider.reports.text import one_line
 
@@ -75,6 +77,10 @@ def test_markdown_becomes_plain_text():
 def test_a_line_cannot_start_a_header(prose):
     line = prose.line("A\r\nBcc: x@example.org\u2028B\x00 [[a]]\n\n# C", 200)
     assert line == "A Bcc: x@example.org B 12.5 min # C"
+
+
+def test_the_check_of_answers_knows_the_same_styles():
+    assert set(Style) == STYLES
 
 
 @pytest.mark.parametrize(
