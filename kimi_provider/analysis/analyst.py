@@ -308,7 +308,13 @@ class _Run:
 
 def _single(sheet: FactSheet, comparisons: Iterable[ComparisonSpec]) -> tuple[Fact, ...]:
     """Return the facts that stand alone: neither cells of a table nor made by a comparison."""
-    cells = {cell for table in sheet.tables for row in table.rows for cell in row}
+    cells = {
+        cell
+        for table in sheet.tables
+        for row in table.rows
+        for cell, column in zip(row, table.columns, strict=True)
+        if not column.key
+    }
     made = tuple(f".{spec.id}{end}" for spec in comparisons for end in ("", ".delta", ".percent"))
     return tuple(fact for fact in sheet.facts if fact.id not in cells and not fact.id.endswith(made))
 
