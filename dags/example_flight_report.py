@@ -1,6 +1,5 @@
 """Every morning: how punctual were New York's airports, and does anyone need to know."""
 
-import pendulum
 from airflow.sdk import dag
 
 from kimi_provider.alerts.rules import Always, Threshold
@@ -11,13 +10,8 @@ from kimi_provider.operators.report import ReportOperator
 from kimi_provider.sources.pagination import PagePagination
 
 
-@dag(
-    schedule="@daily",
-    # The sample data has the flights of January and February 2013.
-    start_date=pendulum.datetime(2013, 1, 8),
-    end_date=pendulum.datetime(2013, 2, 28),
-    catchup=False,
-)
+# On live data: schedule="@daily", with a start_date. The sample data has January and February 2013.
+@dag(schedule=None)
 def example_flight_report() -> None:
     """Fetch flights and weather, let Kimi find what matters, mail the report, flag bad days."""
 

@@ -15,7 +15,6 @@ from kimi_provider.analysis.facts import compute_facts
 from kimi_provider.analysis.grounding import chart_problem, check, references, without_repeated_units
 from kimi_provider.analysis.metrics import shifted
 from kimi_provider.analysis.request import analysis_request
-from kimi_provider.analysis.sanitize import one_line
 from kimi_provider.analysis.tokens import TokenEstimator
 from kimi_provider.client.messages import ChatRequest, ChatResult, Message
 from kimi_provider.client.request import model_of
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 SIMULATOR = "fp_simulator"
 """The ``system_fingerprint`` of answers that no model wrote."""
 MAX_GROUNDING_REPAIRS = 1
-_THOUGHT = 160  # characters of the reasoning's end that the log shows
 
 
 async def analyze(
@@ -244,8 +242,6 @@ class _Run:
             await self._forget()
             raise
         result = answer.results[-1]
-        if result.reasoning:
-            self.on_progress(f"It thought, and ended with: {_tail(result.reasoning)}")
         self.on_progress(_answered(result, answer.value))
         return answer.value, result
 
@@ -325,11 +321,6 @@ def _summary(violations: Iterable[Violation]) -> str:
     for violation in violations:
         places.setdefault(violation.kind.value, []).append(violation.where)
     return "; ".join(f"{kind} in {', '.join(dict.fromkeys(where))}" for kind, where in places.items())
-
-
-def _tail(reasoning: str) -> str:
-    flat = one_line(reasoning, len(reasoning))
-    return flat if len(flat) <= _THOUGHT else "…" + flat[-_THOUGHT:]
 
 
 def _answered(result: ChatResult, draft: AnalysisDraft) -> str:

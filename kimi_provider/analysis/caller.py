@@ -11,8 +11,9 @@ import msgspec
 
 from kimi_provider.analysis.budget import Need, check_window
 from kimi_provider.analysis.journal import fingerprint
+from kimi_provider.analysis.sanitize import one_line
 from kimi_provider.analysis.tokens import TokenEstimator
-from kimi_provider.client.messages import ChatResult, Restarted
+from kimi_provider.client.messages import ChatResult, ReasoningDelta, Restarted, TextDelta
 from kimi_provider.client.request import max_tokens, model_of
 from kimi_provider.exceptions import APIError
 from kimi_provider.schemas import Usage
@@ -40,7 +41,10 @@ _LEAST_ANSWER = 16_000
 _ASSUMED_ANSWER = 32_768
 
 # How often a long answer says that it is still coming, in seconds.
-_PROGRESS_INTERVAL = 15.0
+_PROGRESS_INTERVAL = 5.0
+
+# How much of the latest thinking such a line shows, in characters.
+_SHOWN_THOUGHT = 160
 
 
 def _ignore(_: str) -> None:
@@ -249,22 +253,41 @@ class Caller:
 
 
 class _Progress:
-    """Turns a stream of events into a sentence now and then."""
+    """Turns a stream of events into a line now and then, with the end of what the model thinks.
+
+    The thoughts are shown, since half an hour without a sign of life looks like a hang; the answer is
+    not, since it belongs to the readers of the report.
+    """
 
     def __init__(self, on_progress: Callable[[str], None]) -> None:
         self._on_progress = on_progress
         self._began = self._spoke = time.monotonic()
-        self._characters = 0
+        self._thought = self._written = 0
+        self._tail = ""
 
     def __call__(self, event: StreamEvent) -> None:
         if isinstance(event, Restarted):
-            self._characters = 0
-        self._characters += len(getattr(event, "text", ""))
-        now = time.monotonic()
-        if now - self._spoke >= _PROGRESS_INTERVAL:
-            self._spoke = now
+            self._thought = self._written = 0
+            self._tail = ""
+        elif isinstance(event, ReasoningDelta):
+            self._thought += len(event.text)
+            self._tail = (self._tail + event.text)[-_SHOWN_THOUGHT:]
+        elif isinstance(event, TextDelta):
+            if self._thought and not self._written:
+                self._speak()
+            self._written += len(event.text)
+        if time.monotonic() - self._spoke >= _PROGRESS_INTERVAL:
+            self._speak()
+
+    def _speak(self) -> None:
+        self._spoke = time.monotonic()
+        seconds = self._spoke - self._began
+        if self._written:
+            self._on_progress(f"Writing for {seconds:.0f} s: {self._written:,} characters")
+        else:
+            thought = one_line(self._tail)
             self._on_progress(
-                f"The answer is coming for {now - self._began:.0f} s: {self._characters:,} characters"
+                f"Thinking for {seconds:.0f} s ({self._thought:,} characters): … {thought}"
             )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from kimi_provider.analysis.trace import Trace
     from kimi_provider.schemas import Analysis
 
 
@@ -73,18 +74,20 @@ class KimiAnalyzeOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Compute the facts, ask the model, check what it wrote."""
+        from kimi_provider.analysis.trace import Trace
+
         with airflow_failures():
             hook = KimiHook(self.kimi_conn_id, model=self.model)
-            hook.get_conn()  # read here: Airflow's async connections do not work under dag.test()
-            analysis = asyncio.run(self._analyze(hook, context))
+            # Read here, since Airflow's async connections do not work under dag.test().
+            key = hook.get_conn().config.api_key
+            analysis = asyncio.run(self._analyze(hook, context, Trace(secrets=[key])))
         self.log.info("Trace of the analysis: %s", analysis.trace_uri)
         return analysis.model_dump(mode="json")
 
-    async def _analyze(self, hook: KimiHook, context: Context) -> Analysis:
+    async def _analyze(self, hook: KimiHook, context: Context, trace: Trace) -> Analysis:
         from kimi_provider.analysis.analyst import analyze
         from kimi_provider.analysis.budget import Budget
         from kimi_provider.analysis.prompts import PromptTemplate
-        from kimi_provider.analysis.trace import Trace
         from kimi_provider.schemas import DatasetRef
 
         template = PromptTemplate.load(self.prompt, template_search_path("prompts", self.dag))
@@ -92,7 +95,7 @@ class KimiAnalyzeOperator(BaseOperator):
         folder = task_folder(context)
         budget = Budget(max_cost_usd=self.max_cost_usd)
         async with hook.caller(
-            folder, trace=Trace(), budget=budget, on_progress=self.log.info
+            folder, trace=trace, budget=budget, on_progress=self.log.info
         ) as caller:
             return await analyze(
                 caller=caller,
@@ -100,5 +103,6 @@ class KimiAnalyzeOperator(BaseOperator):
                 datasets={name: (ref, open_uri(ref.uri)) for name, ref in references.items()},
                 params=self.parameters,
                 folder=folder,
+                model=self.model,
                 on_progress=self.log.info,
             )

@@ -38,6 +38,8 @@ def main() -> int:
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{options.port}/execution/",
             # Nobody but this machine reaches it, so nobody needs a password.
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            # The example has no schedule, so nothing runs before somebody presses Trigger.
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__PARALLELISM": "4",
         }
         sys.stdout.write(

@@ -346,3 +346,18 @@ def test_the_trace_has_it_all_once_and_the_log_has_numbers_only(simulator, tmp_p
     assert first.text not in caplog.text
     assert "USD" in caplog.text
     assert first.request_ids[0] in caplog.text
+
+
+def test_what_the_model_thinks_is_shown_while_it_thinks(simulator):
+    lines = []
+
+    async def use():
+        async with KimiClient(config_of(simulator)) as client:
+            caller = Caller(client, budget=Budget(), trace=Trace(), on_progress=lines.append)
+            return await caller.complete(ask())
+
+    result = asyncio.run(use())
+    shown = [line for line in lines if line.startswith("Thinking for")]
+    assert shown
+    assert " ".join(result.reasoning.split())[-40:] in shown[-1]
+    assert not any("\n" in line for line in lines)
