@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from kimi_provider.client import ChatRequest, Message
+from kimi_provider.client import ChatRequest, Message, TextDelta
 from kimi_provider.exceptions import AuthenticationError, ConfigurationError, NotFoundError
 from kimi_provider.hooks.kimi import KimiHook
 from kimi_provider.testing import Simulator
@@ -198,3 +198,58 @@ def test_the_connection_test_tells_of_a_host_that_is_down(connect) -> None:
 def test_an_unknown_model_names_those_that_the_host_has(connect) -> None:
     with pytest.raises(NotFoundError, match="kimi-k2-thinking"):
         connect(extra={"model": "kimi-k2-thinkin"}).complete(QUESTION)
+
+
+def test_the_connection_test_does_without_a_balance(connect, simulator: Simulator) -> None:
+    simulator.faults.add("/v1/users/me/balance", "not_found")
+    ok, message = connect(extra={"host_options": {"side_endpoints": True}}).test_connection()
+    assert ok
+    assert "tells no balance (NotFoundError)" in message
+
+
+def test_the_connection_test_is_about_this_connection_alone(connect) -> None:
+    hook = connect(extra={"fallback_conn_ids": ["nowhere"]})
+    assert hook.test_connection()[0]
+    with pytest.raises(AirflowNotFoundException):
+        hook.get_conn()
+
+
+# --- the host's other endpoints -------------------------------------------------------------------
+
+
+def test_a_stream_ends_with_the_whole_answer(connect) -> None:
+    async def read() -> list:
+        return [event async for event in connect().astream(QUESTION)]
+
+    events = asyncio.run(read())
+    assert events[-1].result.text == "".join(e.text for e in events if isinstance(e, TextDelta))
+
+
+def test_the_other_endpoints_from_outside_and_from_within_an_event_loop(connect) -> None:
+    hook = connect(extra={"host_options": {"side_endpoints": True}})
+
+    async def ask() -> tuple:
+        return (
+            await hook.amodels(),
+            await hook.abalance(),
+            await hook.aestimate_tokens(QUESTION),
+            (await hook.aupload_file("a.txt", b"text")).bytes,
+        )
+
+    outside = (
+        hook.models(),
+        hook.balance(),
+        hook.estimate_tokens(QUESTION),
+        hook.upload_file("a.txt", b"text").bytes,
+    )
+    assert outside == asyncio.run(ask())
+    models, balance, tokens, size = outside
+    assert "kimi-k2-thinking" in {model.id for model in models}
+    assert float(balance.available) == 49.58
+    assert tokens > 0
+    assert size == 4
+
+
+def test_a_host_without_an_endpoint_says_so(connect) -> None:
+    with pytest.raises(ConfigurationError, match="balance endpoint"):
+        connect().balance()
