@@ -39,7 +39,7 @@ class _KimiDecoratedOperator(DecoratedOperator, KimiChatOperator):
     def __init__(self, *, python_callable: Callable[..., Any], **kwargs: Any) -> None:
         super().__init__(python_callable=python_callable, prompt="", **kwargs)
 
-    def execute(self, context: Context) -> str:
+    def execute(self, context: Context) -> Any:
         """Ask the model what the function returns."""
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)

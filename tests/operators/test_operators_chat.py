@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+from datetime import date
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from pydantic import BaseModel
 
-from kimi_provider.exceptions import EmptyAnswerError, TruncatedAnswerError
+from kimi_provider.exceptions import EmptyAnswerError, InvalidOutputError, TruncatedAnswerError
 from kimi_provider.hooks.storage import task_folder
 from kimi_provider.operators.chat import KimiChatOperator
 from kimi_provider.storage import read_text
@@ -108,6 +111,72 @@ def test_a_call_over_budget_is_not_made(simulator: Simulator, context) -> None:
     with pytest.raises(AirflowFailException, match="max_cost_usd"):
         ask(max_cost_usd="0.000001").execute(context)
     assert simulator.calls.count(CHAT) == 0
+
+
+# --- typed values ---------------------------------------------------------------------------------
+
+
+class Mood(BaseModel):
+    mood: Literal["good", "bad"]
+    since: date
+    why: str | None = None
+
+
+GOOD = {"mood": "good", "since": "2013-02-08", "why": None}
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["json_schema", "json_object"])
+def test_a_value_of_the_given_type(simulator, context, native, monkeypatch) -> None:
+    connection = json.loads(os.environ["AIRFLOW_CONN_KIMI_DEFAULT"])
+    connection["extra"] |= {"model": "kimi-k2.6", "host_options": {"json_schema": native}}
+    monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps(connection))
+    simulator.script("answers", answers=[{"content": json.dumps(GOOD)}])
+    assert ask(output_type=Mood).execute(context) == GOOD
+    assert ask(output_type=Mood).execute(context) == GOOD
+    assert simulator.calls.count(CHAT) == 1
+
+
+def test_the_type_by_its_dotted_path(simulator, context) -> None:
+    value = ask(output_type="kimi_provider.schemas.TopValue").execute(context)
+    assert value == {"value": "simulated", "count": 0}
+
+
+def test_an_answer_that_does_not_fit_is_repaired(simulator, context) -> None:
+    answers = [{"content": '{"mood": "planted-reply-4711"}'}, {"content": json.dumps(GOOD)}]
+    simulator.script("answers", answers=answers)
+    assert ask(output_type=Mood).execute(context) == GOOD
+    assert simulator.calls.count(CHAT) == 2
+
+
+def test_after_a_misfit_the_retry_asks_anew(simulator, context) -> None:
+    simulator.script("misfit", content='{"mood": "planted-reply-4711"}', once=False)
+    with pytest.raises(InvalidOutputError) as caught:
+        ask(output_type=Mood).execute(context)
+    assert "4711" not in str(caught.value)
+    assert simulator.calls.count(CHAT) == 2
+    simulator.script("answers", answers=[{"content": json.dumps(GOOD)}])
+    assert ask(output_type=Mood).execute(context) == GOOD
+    assert simulator.calls.count(CHAT) == 3
+
+
+@pytest.mark.parametrize(
+    "wrong", [dict, "plain", "no.such.Type", "kimi_provider.schemas.Nothing", "builtins.dict"]
+)
+def test_what_is_no_type_is_refused_before_it_is_paid(simulator, context, wrong) -> None:
+    with pytest.raises(AirflowFailException, match="output_type"):
+        ask(output_type=wrong).execute(context)
+    assert len(simulator.calls) == 0
+
+
+def test_a_fallback_answers_where_the_host_is_down(simulator, context, monkeypatch) -> None:
+    dead = {"conn_type": "kimi", "host": "http://127.0.0.1:9/v1", "password": KEY}
+    dead["extra"] = {"model": "kimi-k2-thinking", "max_attempts": 1}
+    monkeypatch.setenv("AIRFLOW_CONN_DEAD", json.dumps(dead))
+    operator = ask(kimi_conn_id="dead", fallback_conn_ids=["kimi_default"])
+    assert "planted-prompt" in operator.execute(context)
+    assert {"answered": "kimi_default"}.items() <= next(
+        entry for entry in trace(context) if entry["kind"] == "connection"
+    ).items()
 
 
 def test_neither_key_nor_prompt_nor_reply_is_logged(simulator, context, caplog) -> None:
