@@ -29,6 +29,7 @@ _CRITICAL_POINTS, _WARNING_POINTS = 0.1, 0.02
 _RANK = {"critical": 2, "warning": 1, "info": 0}
 _MAX_MOVERS, _MAX_RANKINGS, _MAX_FINDINGS, _MIN_FINDINGS = 3, 2, 6, 3
 _MAX_ACTIONS, _MAX_CHARTS = 4, 3
+_SHORT_WORD = 5  # letters; "share" and "rate" name no subject
 _TIME_WORDS = ("date", "day", "hour", "week", "month", "year", "time", "quarter")
 
 Finding = dict[str, str]
@@ -36,9 +37,11 @@ Finding = dict[str, str]
 
 def write_analysis(brief: Brief) -> dict[str, Any]:
     """Write an analysis of the facts, in the shape of the schema named ``analysis``."""
-    movers = sorted(
-        (line for line in brief.figures if line.baselines and line.baselines[0].delta),
-        key=lambda line: (-_RANK[severity_of(line)], -min(line.baselines[0].size, 3.0)),
+    movers = _apart(
+        sorted(
+            (line for line in brief.figures if line.baselines and line.baselines[0].delta),
+            key=lambda line: (-_RANK[severity_of(line)], -min(line.baselines[0].size, 3.0)),
+        )
     )[:_MAX_MOVERS]
     rankings = _rankings(brief.tables)
     findings = [_movement(line) for line in movers] + [_ranking(column) for column in rankings]
@@ -55,6 +58,18 @@ def write_analysis(brief: Brief) -> dict[str, Any]:
         "actions": _actions(movers, rankings)[:_MAX_ACTIONS],
         "charts": _charts(brief.tables)[:_MAX_CHARTS],
     }
+
+
+def _apart(movers: list[Line]) -> list[Line]:
+    """Put those first that say something of their own: a count and its share are one piece of news."""
+    fresh: list[Line] = []
+    repeated: list[Line] = []
+    said: set[str] = set()
+    for line in movers:
+        words = {word for word in name_of(line).lower().split() if len(word) > _SHORT_WORD}
+        (repeated if words & said else fresh).append(line)
+        said |= words
+    return fresh + repeated
 
 
 def write_reasoning(brief: Brief) -> str:
@@ -185,6 +200,7 @@ def _headline(movers: list[Line], rankings: list[list[Line]], brief: Brief) -> s
         headline = f"{name_of(lead)} {moved(lead.baselines[0])} to {cite(lead)}"
         if len(movers) > 1 and severity_of(movers[1]) != "info":
             headline += f" as {inside(name_of(movers[1]))} {moved(movers[1].baselines[0])}"
+            headline += f" to {cite(movers[1])}"
         return headline
     if rankings:
         return _ranking_clause(rankings[0])
