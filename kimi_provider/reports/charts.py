@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from datetime import date
+from datetime import date, time
 from typing import TYPE_CHECKING
 
 from kimi_provider.exceptions import RenderError
@@ -42,12 +42,14 @@ def draw(
         message completes "The chart could not be drawn: …".
     """
     table, key, column = _resolve(request, tables)
-    points, missing = _points(table, key, column, facts, formatter)
+    points = _points(table, key, column, facts, formatter)
     numbered = _all(float, [p.name for p in points])
-    ordered = numbered or _all(date.fromisoformat, [row[key] for row in table.rows])
+    keys = [row[key] for row in table.rows]
+    ordered = numbered or _all(date.fromisoformat, keys) or _all(time.fromisoformat, keys)
     shown = points
     if request.kind == "bar" and not ordered:
-        shown = sorted(points, key=lambda p: p.value, reverse=True)[:_MAX_BARS]
+        known = [point for point in points if point.value is not None]
+        shown = sorted(known, key=lambda p: p.value or 0.0, reverse=True)[:_MAX_BARS]
     heading = " ".join(filter(None, [column.label, _in_brackets(column, formatter)]))
     below = one_line(table.columns[key].label, 60)
     if request.kind == "line":
@@ -58,7 +60,7 @@ def draw(
         marks, height = vega.bars(shown, heading, brand), 24 * len(shown) + 50
     png = vega.png(marks, column.unit, height)
     named = f"{below} " if numbered else ""
-    caption = _caption(points, shown, missing, formatter, named=named)
+    caption = _caption(points, shown, formatter, named=named)
     words = formatter.words["line_chart" if request.kind == "line" else "bar_chart"]
     picture = Picture(f"chart-{hashlib.sha256(png).hexdigest()[:16]}", png, *_shown_size(png))
     return ChartBlock(title, caption, f"{words}: {title}", picture)
@@ -86,13 +88,12 @@ def _points(
     column: TableColumn,
     facts: Mapping[str, Fact],
     formatter: Formatter,
-) -> tuple[list[Point], list[str]]:
-    """Return the rows that have a value, and the names of those that have none."""
+) -> list[Point]:
+    """Return the table's rows in its order."""
     keys = [i for i, c in enumerate(table.columns) if c.key]
     by_itself = len({row[key] for row in table.rows}) == len(table.rows)
     at = table.columns.index(column)
     points: list[Point] = []
-    missing: list[str] = []
     for row in table.rows:
         # Rows that share the wanted name are told apart by the table's other names.
         shown = [key] if by_itself else keys
@@ -100,19 +101,17 @@ def _points(
         fact = facts.get(row[at])
         if fact is None:
             raise RenderError(f"table {table.id!r} names a fact that is not on the sheet")
-        if fact.value is None:
-            missing.append(name)
-        elif isinstance(fact.value, str):
+        if isinstance(fact.value, str):
             raise RenderError(f"column {column.name!r} of table {table.id!r} holds no numbers")
-        else:
-            points.append(Point(name, float(fact.value), formatter.fact(fact, Style.PLAIN)))
-    if not points:
+        value = None if fact.value is None else float(fact.value)
+        points.append(Point(name, value, formatter.fact(fact, Style.PLAIN)))
+    if all(point.value is None for point in points):
         raise RenderError(f"table {table.id!r} has no values in column {column.name!r}")
-    return points, missing
+    return points
 
 
 def _all(kind: Callable[[str], object], names: Sequence[str]) -> bool:
-    """Whether all names are of a kind whose order says something: numbers (hours, ages), dates."""
+    """Whether all names are of a kind whose order says something: numbers, dates, times of day."""
     try:
         for name in names:
             kind(name)
@@ -130,7 +129,6 @@ def _shown_size(png: bytes) -> tuple[int, int]:
 def _caption(
     points: Sequence[Point],
     shown: Sequence[Point],
-    missing: Sequence[str],
     formatter: Formatter,
     *,
     named: str,
@@ -141,10 +139,8 @@ def _caption(
     """
     words = formatter.words
     ends: dict[str, str] = {}
-    for end, value in (
-        ("highest", max(p.value for p in points)),
-        ("lowest", min(p.value for p in points)),
-    ):
+    known = [point.value for point in points if point.value is not None]
+    for end, value in (("highest", max(known)), ("lowest", min(known))):
         name, *others = (one_line(named + p.name, 60) for p in points if p.value == value)
         if others:
             name = words["and_others"].format(name=name, count=formatter.count(len(others)))
@@ -153,10 +149,10 @@ def _caption(
     same = ends["highest_value"] == ends["lowest_value"]
     says = words["all_at" if same else "highest_lowest"].format(**ends)
     parts = [says]
-    if len(shown) < len(points):
-        parts.append(
-            words["out_of"].format(shown=formatter.count(len(shown)), total=formatter.count(len(points)))
-        )
+    missing = [one_line(named + point.name) for point in points if point.value is None]
+    if len(shown) < len(known):
+        total = formatter.count(len(known))
+        parts.append(words["out_of"].format(shown=formatter.count(len(shown)), total=total))
     if missing:
         parts.append(words["no_value_for"].format(names=one_line(", ".join(missing), 120)))
     return "; ".join(parts).rstrip(".") + "."

@@ -6,6 +6,7 @@ read from the network or the disk.
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -26,11 +27,14 @@ WIDTH = 592
 _UNITS = 430
 _MAX_COLUMNS = 60
 _NAME_UNITS = 165
+# Vega-Lite's axes would say "0M", and giga where people say billion.
+_PLAIN_ZERO = {"labelExpr": "datum.value == 0 ? '0' : replace(datum.label, 'G', 'B')"}
 _NAMES_BELOW = {
     "labelAngle": 0,
     "labelOverlap": "parity",
     "labelSeparation": 4,
     "labelLimit": 90,
+    "labelPadding": 8,
     "grid": False,
     "ticks": False,
 }
@@ -41,25 +45,25 @@ _INK, _SOFT_INK, _GRID, _MUTED = "#1f2933", "#52606d", "#e4e7eb", "#9aa9b8"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One row of a chart: its name, its value, and the value as it is printed."""
+    """One row of a chart: its name, its value (``None``: the data has none), the value as printed."""
 
     name: str
-    value: float
+    value: float | None
     label: str
 
 
 def bars(points: Sequence[Point], heading: str, brand: Brand) -> dict[str, Any]:
     """Horizontal bars, the largest first and in the accent color, each with its value."""
-    lowest = min(0.0, *(p.value for p in points))
-    highest = max(0.0, *(p.value for p in points))
+    values = [p.value or 0.0 for p in points]
+    lowest, highest = min(0.0, *values), max(0.0, *values)
     names = _unique([one_line(p.name, 28) for p in points])
     # Room for the longest label beyond the longest bar; about 6.5 units a letter.
     plot = _UNITS - min(_NAME_UNITS, 6.5 * max(map(len, names))) - 12
     label = min(6.5 * max(len(p.label) for p in points) + 8, plot / 2)
     room = (highest - lowest or 1.0) * label / (plot - label)
     rows = [
-        {"n": n, "v": p.value, "t": p.label, "end": max(p.value, 0.0), "top": i == 0}
-        for i, (n, p) in enumerate(zip(names, points, strict=True))
+        {"n": name, "v": value, "t": point.label, "end": max(value, 0.0), "top": at == 0}
+        for at, (name, value, point) in enumerate(zip(names, values, points, strict=True))
     ]
     return {
         "data": {"values": rows},
@@ -69,7 +73,12 @@ def bars(points: Sequence[Point], heading: str, brand: Brand) -> dict[str, Any]:
                 "type": "quantitative",
                 "title": heading,
                 "scale": {"domain": [lowest, highest + room], "nice": False},
-                "axis": {"grid": True, "ticks": False, "tickCount": 4},
+                "axis": {
+                    "grid": True,
+                    "ticks": False,
+                    "values": round_steps(lowest, highest),
+                    **_PLAIN_ZERO,
+                },
             },
         },
         "layer": [
@@ -95,11 +104,8 @@ def columns(points: Sequence[Point], heading: str, below: str, brand: Brand) -> 
     """Upright bars in the order of the table, for dates and numbers; the highest is labeled."""
     if len(points) > _MAX_COLUMNS:
         raise RenderError(f"{len(points)} bars do not fit; ask for a line")
-    peak = max(range(len(points)), key=lambda i: points[i].value)
-    rows = [
-        {"n": n, "v": p.value, "t": p.label, "top": i == peak}
-        for i, (n, p) in enumerate(zip(_unique([p.name for p in points]), points, strict=True))
-    ]
+    known = _known(points)
+    rows = _rows(points, {max(known, key=lambda at: known[at])})
     return {
         "padding": _PADDING_BELOW_LABELS,
         "data": {"values": rows},
@@ -111,7 +117,7 @@ def columns(points: Sequence[Point], heading: str, below: str, brand: Brand) -> 
                 "title": below,
                 "axis": _NAMES_BELOW,
             },
-            "y": {"field": "v", "type": "quantitative", "title": heading},
+            "y": {"field": "v", "type": "quantitative", "title": heading, "axis": _PLAIN_ZERO},
         },
         "layer": [
             {
@@ -123,22 +129,17 @@ def columns(points: Sequence[Point], heading: str, below: str, brand: Brand) -> 
                     }
                 },
             },
-            _label("datum.top", brand),
+            *_labels(brand),
         ],
     }
 
 
 def line(points: Sequence[Point], heading: str, below: str, brand: Brand) -> dict[str, Any]:
     """One line in the order of the table; its peak and its end are labeled."""
-    peak = max(range(len(points)), key=lambda i: points[i].value)
-    last = len(points) - 1
+    known = _known(points)
+    peak, last = max(known, key=lambda at: known[at]), max(known)
     said = last - peak < len(points) / 6 or points[last].label == points[peak].label
-    labeled = {peak} if said else {peak, last}
-    rows = [
-        {"n": n, "v": p.value, "t": p.label, "top": i in labeled}
-        for i, (n, p) in enumerate(zip(_unique([p.name for p in points]), points, strict=True))
-    ]
-    values = [p.value for p in points]
+    rows = _rows(points, {peak} if said else {peak, last})
     return {
         "padding": _PADDING_BELOW_LABELS,
         "data": {"values": rows},
@@ -155,14 +156,15 @@ def line(points: Sequence[Point], heading: str, below: str, brand: Brand) -> dic
                 "field": "v",
                 "type": "quantitative",
                 "title": heading,
+                "axis": _PLAIN_ZERO,
                 # Small changes of a large figure must not look like large ones.
-                "scale": {"zero": min(values) < max(values) * 0.6},
+                "scale": {"zero": min(known.values()) < max(known.values()) * 0.6},
             },
         },
         "layer": [
             {"mark": {"type": "line", "color": brand.accent, "strokeWidth": 2.5}},
             {
-                "transform": [{"filter": "datum.top" if len(points) > 1 else "true"}],
+                "transform": [{"filter": "datum.top"}],
                 "mark": {
                     "type": "point",
                     "filled": True,
@@ -171,18 +173,45 @@ def line(points: Sequence[Point], heading: str, below: str, brand: Brand) -> dic
                     "color": brand.accent,
                 },
             },
-            _label("datum.top", brand),
+            *_labels(brand),
         ],
     }
 
 
-def _label(which: str, brand: Brand) -> dict[str, Any]:
-    """Values written at their points."""
-    return {
-        "transform": [{"filter": which}],
-        "mark": {"type": "text", "dy": -10, "fontWeight": "bold", "color": brand.accent_text},
-        "encoding": {"text": {"field": "t"}},
-    }
+def _labels(brand: Brand) -> list[dict[str, Any]]:
+    """Values written at their points, on a white edge that keeps them readable over a line."""
+    text = {"type": "text", "dy": -10, "fontWeight": "bold"}
+    marks = ({"stroke": "#ffffff", "strokeWidth": 4, "color": "#ffffff"}, {"color": brand.accent_text})
+    return [
+        {
+            "transform": [{"filter": "datum.top"}],
+            "mark": text | mark,
+            "encoding": {"text": {"field": "t"}},
+        }
+        for mark in marks
+    ]
+
+
+def _known(points: Sequence[Point]) -> dict[int, float]:
+    """Return the values that there are, by position."""
+    return {at: point.value for at, point in enumerate(points) if point.value is not None}
+
+
+def _rows(points: Sequence[Point], labeled: set[int]) -> list[dict[str, Any]]:
+    """Return a chart's data in its order; a row without value is a gap, not left out."""
+    names = _unique([point.name for point in points])
+    return [
+        {"n": name, "v": point.value, "t": point.label, "top": at in labeled}
+        for at, (name, point) in enumerate(zip(names, points, strict=True))
+    ]
+
+
+def round_steps(lowest: float, highest: float) -> list[float]:
+    """Return two to five round values from the lowest to the highest, for an axis."""
+    span = highest - lowest or 1.0
+    size = 10.0 ** math.floor(math.log10(span))
+    step = next(size * factor for factor in (0.2, 0.5, 1, 2, 5) if span / (size * factor) <= 4)  # noqa: PLR2004 — see above
+    return [at * step for at in range(math.ceil(lowest / step), math.floor(highest / step) + 1)]
 
 
 def png(marks: dict[str, Any], unit: Unit, height: int) -> bytes:

@@ -3,6 +3,7 @@ import struct
 import pytest
 
 from kimi_provider.exceptions import RenderError
+from kimi_provider.reports import vega
 from kimi_provider.reports.brand import Brand
 from kimi_provider.reports.charts import draw
 from kimi_provider.reports.format import Formatter
@@ -31,6 +32,7 @@ def drawn(make):
         [("all", 0), ("zero", 0)],
         [(f"2013-01-{day:02}", day) for day in range(1, 32)],
         [(str(hour), hour * hour) for hour in range(24)],
+        [(f"{hour:02}:00", None if hour > 16 else hour) for hour in range(24)],
         [("<script>alert(1)</script>" + "x" * 300, 1e18), ("شركة", -1e9), ("", 3)],
     ],
 )
@@ -57,6 +59,28 @@ def test_the_caption_says_what_the_chart_shows(drawn):
 def test_many_bars_are_cut_and_said_to_be(drawn):
     chart = drawn([(f"Carrier {i}", i) for i in range(400)])
     assert "shown are 15 of 400" in chart.caption
+
+
+def test_bars_over_time_keep_their_order(drawn):
+    by_time = drawn([("05:00", 1), ("06:00", 9), ("07:00", 4)])
+    by_name = drawn([("a", 1), ("b", 9), ("c", 4)])
+    assert by_time.picture.height > 200
+    assert by_name.picture.height < 200
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "expected"),
+    [
+        (0, 1, [0, 0.5, 1]),
+        (-6, 38.1, [0, 20]),
+        (0, 0, [0]),
+        (-100, 0, [-100, -50, 0]),
+        (0, 9e17, [0, 5e17]),
+        (0, 35, [0, 10, 20, 30]),
+    ],
+)
+def test_the_axis_ends_where_the_values_end(lowest, highest, expected):
+    assert vega.round_steps(lowest, highest) == pytest.approx(expected)
 
 
 def test_numbers_as_names_are_told_by_their_column(drawn):
