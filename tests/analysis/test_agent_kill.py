@@ -87,7 +87,8 @@ def test_a_killed_worker_resumes_and_repeats_at_most_one_call_a_kill(tmp_path):
             worker.wait()
         assert start(simulator, tmp_path).wait(timeout=120) == 0
         repeated = simulator.calls.repeated(CHAT)
-        made = simulator.calls.count(CHAT)
+        # A kill while a request is being sent leaves half a body, which names no model and is not paid.
+        made = sum(call.model is not None for call in simulator.calls.select(CHAT))
     answer = json.loads((tmp_path / "answer").read_text())
     results = "\0".join(f"recorded {number}" for number in range(STEPS))
     assert hashlib.sha256(results.encode()).hexdigest()[:16] in answer["text"]
