@@ -15,6 +15,8 @@ MAKEFLAGS += --no-print-directory
 # A private Airflow: settings of another one in the caller's shell (its database!) must not leak in.
 unexport $(filter AIRFLOW_%,$(.VARIABLES))
 export AIRFLOW_HOME := $(CURDIR)/.airflow
+# "airflow standalone" starts its parts by the name "airflow".
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
