@@ -1,0 +1,148 @@
+"""What is compared; each function measures, prints its table and returns the figures."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from importlib.util import find_spec
+from pathlib import Path
+
+from processes import DELAY, EVENTS, start, turns
+from report import LABELS, Figures, note_failures, number, ratio, say, table
+
+PACKAGE = Path(__file__).parents[2] / "kimi_provider"
+REPEATS = 3
+CALLS, AT_ONCE = 320, 64
+OPEN = 400
+
+
+def streams(url: str, peers: list[str], rounds: int) -> dict[str, Figures]:
+    """CPU for each event of a stream."""
+    results = turns(peers, "stream", url, rounds, EVENTS, REPEATS)
+    base, kimi = results["httpx"], results["kimi"]
+    rows = [
+        [
+            LABELS[peer],
+            number(figures, "us", "{:.1f}"),
+            ratio(figures, base, "us"),
+            ratio(figures, kimi, "us"),
+        ]
+        for peer, figures in results.items()
+    ]
+    title = f"CPU a streamed event ({EVENTS:,} events, sent as fast as they are taken)"
+    table(title, ["", "µs", "/ httpx", "/ this client"], rows)
+    note_failures(results)
+    return results
+
+
+def plain_calls(url: str, peers: list[str], rounds: int) -> dict[str, Figures]:
+    """CPU for each plain call."""
+    results = turns(peers, "plain", url, rounds, CALLS, AT_ONCE)
+    kimi = results["kimi"]
+    rows = [
+        [
+            LABELS[peer],
+            *(number(figures, "us"), ratio(figures, kimi, "us")),
+            *(number(figures, "us_at_once"), ratio(figures, kimi, "us_at_once")),
+        ]
+        for peer, figures in results.items()
+    ]
+    head = ["", "µs", "/ this client", f"µs, {AT_ONCE} in flight", "/ this client"]
+    table("CPU a plain call", head, rows)
+    note_failures(results)
+    return results
+
+
+def in_flight(url: str, peers: list[str], calls: int) -> dict[str, Figures]:
+    """Thousands of calls at once; one round, since it takes long."""
+    results = {}
+    for peer in peers:
+        _peak(url)
+        results[peer] = start("measure.py", peer, "held", url, calls)
+        results[peer]["peak"] = _peak(url)
+    kimi = results["kimi"]
+    rows = [
+        [
+            LABELS[peer],
+            *(number(figures, "succeeded"), number(figures, "peak")),
+            *(number(figures, "cpu", "{:.1f}"), ratio(figures, kimi, "cpu")),
+            number(figures, "wall", "{:.1f}"),
+        ]
+        for peer, figures in results.items()
+    ]
+    head = ["", "succeeded", "at once", "CPU s", "/ this client", "wall s"]
+    table(f"{calls:,} calls in flight, each answered after {DELAY} s", head, rows)
+    note_failures(results)
+    for peer, figures in results.items():
+        for error, count in figures.get("errors", {}).items():
+            say(f"  {LABELS[peer]}: {error} {count:,} times")
+    return results
+
+
+def memory(url: str, peers: list[str]) -> dict[str, Figures]:
+    """Memory for each call in flight: of so many that every peer has them all open at once."""
+    results = {peer: start("measure.py", peer, "held", url, OPEN) for peer in peers}
+    kimi = results["kimi"]
+    rows = [
+        [LABELS[peer], number(figures, "kilobytes", "{:.0f}"), ratio(figures, kimi, "kilobytes")]
+        for peer, figures in results.items()
+    ]
+    title = f"Memory a call in flight ({OPEN} at once; growth of the process before the first answer)"
+    table(title, ["", "KB", "/ this client"], rows)
+    note_failures(results)
+    return results
+
+
+def _peak(url: str) -> int:
+    with urllib.request.urlopen(f"{url}/peak") as answer:  # noqa: S310 — the host started above
+        return int(answer.read())
+
+
+def imports(rounds: int) -> dict[str, Figures]:
+    """What a DAG file pays for its imports, over the SDK."""
+    operators = sorted(
+        f"kimi_provider.operators.{path.stem}" for path in (PACKAGE / "operators").glob("[!_]*.py")
+    )
+    subjects = {
+        "all operators of this provider": operators,
+        **{module: [module] for module in operators},
+        **{
+            ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): [
+                ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+            ]
+            for room in ("decorators", "notifications")
+            for path in sorted((PACKAGE / room).glob("[!_]*.py"))
+        },
+        "kimi_provider.client": ["kimi_provider.client"],
+        "this client, in use": ["kimi_provider.client.client"],
+        "httpx": ["httpx"],
+        "openai": ["openai"],
+        "pydantic_ai": ["pydantic_ai"],
+    }
+    subjects = {name: all_ for name, all_ in subjects.items() if find_spec(all_[0].split(".")[0])}
+    results = start("imports.py", 2 * rounds + 1, json.dumps(subjects))
+    if "failed" in results:
+        say(f"\nImports: {results['failed']}")
+        return {}
+    base = results["all operators of this provider"]
+    rows = [
+        [name, number(figures, "ms", "{:.1f}"), number(figures, "modules"), ratio(figures, base, "ms")]
+        for name, figures in results.items()
+    ]
+    title = "Import cost over `from airflow.sdk import DAG, BaseOperator`, in the DAG processor's way"
+    table(title, ["", "CPU ms", "modules", "/ all operators"], rows)
+    return results
+
+
+def grounding() -> None:
+    """How long the check of an analysis takes, and how that grows with the facts."""
+    results = {rows: start("grounding.py", rows, 8) for rows in (20, 80, 320)}
+    rows = [
+        [
+            *(number(figures, "facts"), number(figures, "characters")),
+            *(number(figures, "ms", "{:.1f}"), ratio(figures, results[20], "ms")),
+        ]
+        for figures in results.values()
+    ]
+    table("Grounding check of an analysis", ["facts", "characters", "CPU ms", "/ the first"], rows)
+    note_failures({f"{rows} rows": figures for rows, figures in results.items()})
