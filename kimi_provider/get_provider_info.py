@@ -34,6 +34,7 @@ def get_provider_info() -> _Json:
             {
                 "integration-name": "Kimi",
                 "python-modules": [
+                    "kimi_provider.operators.agent",
                     "kimi_provider.operators.alert",
                     "kimi_provider.operators.analyze",
                     "kimi_provider.operators.chat",
