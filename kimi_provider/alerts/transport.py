@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler
 
-from python_http_client import Client
+from python_http_client import Client  # noqa: TID253 — loaded only when a mail is sent
 
 if TYPE_CHECKING:
     from http.client import HTTPMessage

@@ -94,9 +94,7 @@ class KimiAnalyzeOperator(BaseOperator):
         references = {name: DatasetRef.model_validate(value) for name, value in self.datasets.items()}
         folder = task_folder(context)
         budget = Budget(max_cost_usd=self.max_cost_usd)
-        async with hook.caller(
-            folder, trace=trace, budget=budget, on_progress=self.log.info
-        ) as caller:
+        async with hook.caller(folder, trace=trace, budget=budget, on_progress=self.log.info) as caller:
             return await analyze(
                 caller=caller,
                 template=template,

@@ -109,9 +109,10 @@ class _Run:
         if DAG_ID not in bag.dags:
             self.error = "\n".join(bag.import_errors.values()) or f"{dags_folder} has no DAG {DAG_ID}."
             return False
-        DagBundlesManager().sync_bundles_to_db()
+        manager = DagBundlesManager()  # type: ignore[no-untyped-call] # Airflow's own
+        manager.sync_bundles_to_db()
         sync_bag_to_db(bag, "dags-folder", None)
-        get_listener_manager().add_listener(_listener(self))
+        get_listener_manager().add_listener(_listener(self))  # type: ignore[no-untyped-call]
         moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
         return str(bag.dags[DAG_ID].test(logical_date=moment).state) == "success"
 
