@@ -37,6 +37,7 @@ def get_provider_info() -> _Json:
                     "kimi_provider.operators.agent",
                     "kimi_provider.operators.alert",
                     "kimi_provider.operators.analyze",
+                    "kimi_provider.operators.batch",
                     "kimi_provider.operators.chat",
                     "kimi_provider.operators.fetch",
                     "kimi_provider.operators.report",
@@ -46,6 +47,9 @@ def get_provider_info() -> _Json:
         "hooks": [
             {"integration-name": "Kimi", "python-modules": ["kimi_provider.hooks.kimi"]},
             {"integration-name": "SendGrid", "python-modules": ["kimi_provider.hooks.sendgrid"]},
+        ],
+        "triggers": [
+            {"integration-name": "Kimi", "python-modules": ["kimi_provider.triggers.batch"]},
         ],
         "connection-types": [_kimi_connection(), _sendgrid_connection()],
         "notifications": ["kimi_provider.notifications.sendgrid.SendGridNotifier"],
