@@ -32,6 +32,7 @@ KEYS = {
     "connection-types",
     "notifications",
     "task-decorators",
+    "triggers",
     "plugins",
     "config",
 }
