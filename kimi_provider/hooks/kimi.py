@@ -11,7 +11,7 @@ from airflow.sdk import BaseHook
 from kimi_provider.exceptions import APIError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 
     from airflow.sdk import Connection
 
@@ -101,11 +101,37 @@ class KimiHook(BaseHook):
         """Ask the model, from within an event loop; see :meth:`complete`."""
         return await self._arun(lambda client: client.complete(request))
 
-    async def astream(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+    def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
         """Ask the model and yield each piece as it comes; the last is :class:`Finished`.
+
+        The event loop stands still between two pieces: taking one must not last as long as the
+        connection's ``idle_timeout``.
 
         :raises APIError: if the call fails; before the first piece only after retries.
         """
+        self.get_conn()
+        pieces: asyncio.Queue[StreamEvent] = asyncio.Queue(maxsize=1)
+
+        async def pump() -> None:
+            async for event in self.astream(request):
+                await pieces.put(event)
+
+        async def next_piece(pumping: asyncio.Task[None]) -> StreamEvent | None:
+            getting = asyncio.create_task(pieces.get())
+            await asyncio.wait({getting, pumping}, return_when=asyncio.FIRST_COMPLETED)
+            if getting.done():
+                return getting.result()
+            getting.cancel()
+            return pumping.result()
+
+        # One task reads all: time-outs belong to the task that they began in.
+        with asyncio.Runner() as runner:
+            pumping = runner.get_loop().create_task(pump())
+            while (event := runner.run(next_piece(pumping))) is not None:
+                yield event
+
+    async def astream(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        """Ask the model piece by piece, from within an event loop; see :meth:`stream`."""
         async with await self.aget_conn() as client:
             async for event in client.stream(request):
                 yield event

@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -13,7 +14,12 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from kimi_provider.client import ChatRequest, Message, TextDelta
-from kimi_provider.exceptions import AuthenticationError, ConfigurationError, NotFoundError
+from kimi_provider.exceptions import (
+    APIConnectionError,
+    AuthenticationError,
+    ConfigurationError,
+    NotFoundError,
+)
 from kimi_provider.hooks.kimi import KimiHook
 from kimi_provider.testing import Simulator
 
@@ -218,11 +224,34 @@ def test_the_connection_test_is_about_this_connection_alone(connect) -> None:
 
 
 def test_a_stream_ends_with_the_whole_answer(connect) -> None:
-    async def read() -> list:
-        return [event async for event in connect().astream(QUESTION)]
+    hook = connect()
 
-    events = asyncio.run(read())
-    assert events[-1].result.text == "".join(e.text for e in events if isinstance(e, TextDelta))
+    async def read() -> list:
+        return [event async for event in hook.astream(QUESTION)]
+
+    for events in (asyncio.run(read()), [*hook.stream(QUESTION)]):
+        text = "".join(event.text for event in events if isinstance(event, TextDelta))
+        assert "planted-prompt-4711" in text
+        assert events[-1].result.text == text
+
+
+def test_a_stream_that_breaks_gives_what_came_and_then_the_error(connect, simulator) -> None:
+    simulator.faults.add("/v1/chat", "cut", at_event=6)
+    stream = connect().stream(QUESTION)
+    assert next(stream)
+    with pytest.raises(APIConnectionError):
+        list(stream)
+
+
+def test_a_stream_left_early_is_closed(connect, simulator: Simulator) -> None:
+    simulator.script("long", reasoning_events=5000, chunk_delay=0.01)
+    stream = connect().stream(QUESTION)
+    next(stream)
+    stream.close()
+    deadline = time.monotonic() + 10
+    while simulator.calls.in_flight and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert simulator.calls.in_flight == 0
 
 
 def test_the_other_endpoints_from_outside_and_from_within_an_event_loop(connect) -> None:
