@@ -29,6 +29,7 @@ _CRITICAL_POINTS, _WARNING_POINTS = 0.1, 0.02
 _RANK = {"critical": 2, "warning": 1, "info": 0}
 _MAX_MOVERS, _MAX_RANKINGS, _MAX_FINDINGS, _MIN_FINDINGS = 3, 2, 6, 3
 _MAX_ACTIONS, _MAX_CHARTS = 4, 3
+_LARGEST_PERCENT = 10.0  # as a fraction
 _SHORT_WORD = 5  # letters; "share" and "rate" name no subject
 _TIME_WORDS = ("date", "day", "hour", "week", "month", "year", "time", "quarter")
 
@@ -107,8 +108,9 @@ def severity_of(line: Line) -> str:
 
 def _change_clause(line: Line, change: Baseline) -> str:
     clause = f"{moved(change)} to {cite(line)}, from {cite(line, change.id)} {period_of(change.id)}"
-    # The relative change of a share misleads; from and to say it all.
-    if change.percent is not None and line.unit != "percent":
+    # The relative change of a share misleads, and one of thousands of percent says nothing.
+    telling = change.percent is not None and abs(change.percent) < _LARGEST_PERCENT
+    if telling and line.unit != "percent":
         clause += f", a change of {cite(line, change.id, 'percent')}"
     return clause
 
