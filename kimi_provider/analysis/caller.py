@@ -58,7 +58,8 @@ class Caller:
     :param budget: what the task may spend, over all its attempts.
     :param trace: gets each request (new messages only), reasoning, answer and usage.
     :param journal: what was already paid for; ``None`` pays anew at each attempt.
-    :param on_progress: gets short sentences without any content of prompts or answers.
+    :param on_progress: gets short sentences, and the end of what the model thinks; never of prompts
+        or answers.
 
     For each call: journal look-up → window and budget check → client → journal → log and trace. The
     same request asked again in one run is a second question, and gets a second answer.

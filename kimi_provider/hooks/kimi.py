@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Connection
 
+    from kimi_provider.analysis.agent import AgentResult
     from kimi_provider.analysis.budget import Budget
     from kimi_provider.analysis.caller import Caller
+    from kimi_provider.analysis.tools import Tool
     from kimi_provider.analysis.trace import Trace
+    from kimi_provider.analysis.transcript import ApprovalNeeded
     from kimi_provider.client import ChatRequest, ChatResult, ClientConfig, KimiClient
     from kimi_provider.client.endpoints import Balance, FileInfo, FilePurpose, ModelInfo
     from kimi_provider.client.messages import StreamEvent
@@ -186,6 +189,34 @@ class KimiHook(BaseHook):
         """Upload a file, from within an event loop; see :meth:`upload_file`."""
         return await self._arun(lambda client: client.upload_file(name, content, purpose))
 
+    def run_agent(
+        self, request: ChatRequest, tools: Sequence[Tool], *, folder: StoragePath, **options: Any
+    ) -> AgentResult | ApprovalNeeded:
+        """Let the model work with tools until it answers; :class:`KimiAgentOperator` does so in a task.
+
+        :param request: the question.
+        :param tools: what the model may call.
+        :param folder: where finished calls are kept; the same folder again goes on where it stood.
+        :param options: ``limits``, ``policy``, ``approvals`` and ``resume`` of
+            :func:`kimi_provider.analysis.agent.run_agent`, whose errors are raised.
+        :returns: the answer, or what a person has to decide first.
+        """
+        self.get_conn()
+        return asyncio.run(self.arun_agent(request, tools, folder=folder, **options))
+
+    async def arun_agent(
+        self, request: ChatRequest, tools: Sequence[Tool], *, folder: StoragePath, **options: Any
+    ) -> AgentResult | ApprovalNeeded:
+        """Let the model work with tools, from within an event loop; see :meth:`run_agent`."""
+        from kimi_provider.analysis.agent import run_agent
+        from kimi_provider.analysis.budget import Budget
+        from kimi_provider.analysis.trace import Trace
+
+        async with self.caller(
+            folder, trace=Trace(), budget=Budget(), on_progress=self.log.info
+        ) as caller:
+            return await run_agent(caller, request, tools, **options)
+
     @asynccontextmanager
     async def caller(
         self,
@@ -204,7 +235,7 @@ class KimiHook(BaseHook):
         :param folder: the task instance's folder; a retry finds there what was paid for.
         :param trace: gets every message, and which connection answered where there are several.
         :param budget: what all attempts together may spend.
-        :param on_progress: gets short sentences, without content.
+        :param on_progress: gets short sentences, and the end of what the model thinks.
         """
         from kimi_provider.analysis.caller import Caller
         from kimi_provider.analysis.journal import Journal

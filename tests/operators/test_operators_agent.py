@@ -13,6 +13,8 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
 from kimi_provider.analysis.tools import tool
+from kimi_provider.client import ChatRequest, Message
+from kimi_provider.hooks.kimi import KimiHook
 from kimi_provider.operators.agent import KimiAgentOperator
 
 CALLS = "chat/completions"
@@ -81,6 +83,17 @@ def test_a_denied_tool_does_not_run_and_the_model_is_told(simulator, look_up, us
 
     assert used == []
     assert result["tool_calls"] == 1
+
+
+def test_the_hook_runs_agents_too(simulator, look_up, used, tmp_path):
+    simulator.script("tools", steps=2, tool="look_up", arguments={"name": "n{step}"})
+    request = ChatRequest(messages=(Message.user("Look the names up."),))
+    first = KimiHook().run_agent(request, [look_up], folder=tmp_path)
+    again = KimiHook().run_agent(request, [look_up], folder=tmp_path)
+
+    assert used == ["n0", "n1"]
+    assert again.text == first.text
+    assert simulator.calls.count(CALLS) == 3
 
 
 def test_a_limit_ends_in_an_answer(simulator, look_up, used):
