@@ -18,7 +18,7 @@ from kimi_provider.analysis.request import analysis_request
 from kimi_provider.analysis.tokens import TokenEstimator
 from kimi_provider.client.messages import ChatRequest, ChatResult, Message
 from kimi_provider.client.request import model_of
-from kimi_provider.client.structured import structured
+from kimi_provider.client.typed_answer import structured
 from kimi_provider.exceptions import (
     ConfigurationError,
     ModelOutputError,

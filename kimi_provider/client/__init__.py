@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from kimi_provider.client.models import PROFILES, ModelProfile, Price
     from kimi_provider.client.schema import to_kimi_schema
-    from kimi_provider.client.structured import Structured, structured
+    from kimi_provider.client.typed_answer import Structured, structured
 
 _HOME = {
     "batches": ("BatchInfo",),
@@ -56,7 +56,7 @@ _HOME = {
     ),
     "models": ("PROFILES", "ModelProfile", "Price"),
     "schema": ("to_kimi_schema",),
-    "structured": ("Structured", "structured"),
+    "typed_answer": ("Structured", "structured"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

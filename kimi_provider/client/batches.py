@@ -111,7 +111,7 @@ class Batches:
         }
         if metadata:
             body["metadata"] = dict(metadata)
-        answer = await self._api.json("POST", "/batches", body=body, idempotent=False)
+        answer = await self._api.json("POST", "/batches", body=body, idempotent=False, own_errors=True)
         return read(self._api, answer, BatchInfo, "/batches")
 
     async def list(self, *, limit: int = 100) -> list[BatchInfo]:
@@ -138,7 +138,9 @@ class Batches:
         :raises APIError: if the host does not answer as it should.
         """
         self._api.require("batch endpoint")
-        answer = await self._api.json("POST", f"/batches/{quote(batch_id, safe='')}/cancel")
+        answer = await self._api.json(
+            "POST", f"/batches/{quote(batch_id, safe='')}/cancel", own_errors=True
+        )
         return read(self._api, answer, BatchInfo, "/batches")
 
     async def results(self, batch: BatchInfo) -> dict[str, ChatResult | APIError]:

@@ -34,6 +34,7 @@ class KimiAnalyzeOperator(BaseOperator):
     :param datasets: what fetch operators returned, by the table name that the metrics use. (templated)
     :param parameters: values for the template's parameters, bound into its SQL. (templated)
     :param kimi_conn_id: the ``kimi`` connection. (templated)
+    :param fallback_conn_ids: connections to ask, in order, when the host is down. (templated)
     :param model: model id, in place of the template's and the connection's. (templated)
     :param max_cost_usd: what all attempts together may cost, in US dollars; a call that might cost
         more is not made. (templated)
@@ -48,6 +49,7 @@ class KimiAnalyzeOperator(BaseOperator):
         "datasets",
         "parameters",
         "kimi_conn_id",
+        "fallback_conn_ids",
         "model",
         "max_cost_usd",
     )
@@ -60,6 +62,7 @@ class KimiAnalyzeOperator(BaseOperator):
         datasets: Mapping[str, Any],
         parameters: Mapping[str, Any] | None = None,
         kimi_conn_id: str = KimiHook.default_conn_name,
+        fallback_conn_ids: Sequence[str] | str | None = None,
         model: str | None = None,
         max_cost_usd: Decimal | float | str | None = None,
         **kwargs: Any,
@@ -69,6 +72,7 @@ class KimiAnalyzeOperator(BaseOperator):
         self.datasets = datasets
         self.parameters = parameters or {}
         self.kimi_conn_id = kimi_conn_id
+        self.fallback_conn_ids = fallback_conn_ids
         self.model = model
         self.max_cost_usd = max_cost_usd
 
@@ -77,7 +81,9 @@ class KimiAnalyzeOperator(BaseOperator):
         from kimi_provider.analysis.trace import Trace
 
         with airflow_failures():
-            hook = KimiHook(self.kimi_conn_id, model=self.model)
+            hook = KimiHook(
+                self.kimi_conn_id, model=self.model, fallback_conn_ids=self.fallback_conn_ids
+            )
             # Read here, since Airflow's async connections do not work under dag.test().
             key = hook.get_conn().config.api_key
             analysis = asyncio.run(self._analyze(hook, context, Trace(secrets=[key])))

@@ -141,7 +141,7 @@ async def _text(caller: Caller, request: ChatRequest) -> str:
 
 
 async def _value(caller: Caller, request: ChatRequest, output_type: type[BaseModel]) -> Any:
-    from kimi_provider.client.structured import structured
+    from kimi_provider.client.typed_answer import structured
     from kimi_provider.exceptions import ModelOutputError
 
     asked: list[ChatRequest] = []

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, RootModel
 
 from kimi_provider.client.messages import ChatRequest, ChatResult, Message
-from kimi_provider.client.structured import structured
+from kimi_provider.client.typed_answer import structured
 from kimi_provider.exceptions import (
     ConfigurationError,
     EmptyAnswerError,
