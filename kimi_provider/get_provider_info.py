@@ -129,6 +129,12 @@ def _kimi_connection() -> _Json:
                     "openai-compatible",
                 ],
             ),
+            "fallback_conn_ids": _field(
+                "Fallback connections",
+                "Ids of other kimi connections, separated by commas, to ask in this order where the "
+                "host is down; never where it refuses.",
+                type=["string", "null"],
+            ),
             "max_concurrency": _limit("Calls at once", "Most calls in flight in one process."),
             "requests_per_minute": _limit(
                 "Requests a minute", "Kept inside one process; use an Airflow pool across processes."

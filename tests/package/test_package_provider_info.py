@@ -17,9 +17,9 @@ from airflow.triggers.base import BaseTrigger
 
 from kimi_provider.alerts.account import HOSTS as SENDGRID_HOSTS
 from kimi_provider.alerts.account import SendGridConfig
-from kimi_provider.client import ClientConfig
 from kimi_provider.client.hosts import HOSTS
 from kimi_provider.get_provider_info import get_provider_info
+from kimi_provider.hooks.kimi import KimiHook
 
 INFO = get_provider_info()
 KEYS = {
@@ -173,16 +173,22 @@ def test_connection_types_are_kimi_and_sendgrid():
     assert [c["connection-type"] for c in INFO["connection-types"]] == ["kimi", "sendgrid"]
 
 
-def test_every_field_of_the_kimi_form_is_understood_by_the_client():
+def test_every_field_of_the_kimi_form_is_understood_by_the_hook(monkeypatch):
     fields = _connection("kimi")["conn-fields"]
     samples = {"string": "x", "integer": 3, "number": 4.5}
     extra = {
         name: field["schema"].get("enum", [samples[field["schema"]["type"][0]]])[0]
         for name, field in fields.items()
     }
-    config = ClientConfig.from_mapping(base_url=None, api_key="key", extra=extra)
-    for name, value in extra.items():
-        got = getattr(config, name)
+    extra["fallback_conn_ids"] = "other"
+    for conn_id, its in (("form", extra), ("other", {"host": "moonshot", "model": "y"})):
+        connection = {"conn_type": "kimi", "password": "a-key", "extra": its}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+    hook = KimiHook("form")
+    client = hook.get_conn()
+    assert list(hook._configs) == ["form", "other"]
+    for name, value in extra.items() - {("fallback_conn_ids", "other")}:
+        got = getattr(client.config, name)
         assert (got.name if name == "host" else got) == value
     assert fields["host"]["schema"]["enum"] == list(HOSTS)
 
