@@ -20,7 +20,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo airflow test lint types layers format build clean
+.PHONY: help demo airflow test lint types layers format bench build clean
 
 help: ## list the commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ layers: $(READY) ## check that rooms import only downwards
 
 format: $(READY) ## lay out the code and repair what can be repaired
 	@$(BIN)/ruff check -q --fix; $(BIN)/ruff format
+
+bench: $(READY) ## compare speed and memory with bare httpx, the openai SDK and pydantic-ai
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e ".[bench]"
+	@$(BIN)/python tests/bench/run.py $(ARGS)
 
 build: $(READY) ## build the wheel and the source archive into dist/
 	@$(BIN)/python -m build --no-isolation
