@@ -7,6 +7,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := $(VENV)/.peers
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -50,6 +51,9 @@ bench: $(READY) ## compare speed and memory with bare httpx, the openai SDK and 
 	@$(BIN)/python -m pip install -qq -c constraints.txt -e ".[bench]"
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
+bench: $(PEERS) ## compare the client with its peers (some: make bench ARGS="--only stream")
+	@$(BIN)/python tests/bench/run.py $(ARGS)
+
 build: $(READY) ## build the wheel and the source archive into dist/
 	@$(BIN)/python -m build --no-isolation
 
@@ -58,6 +62,15 @@ clean: ## remove what runs and builds have made, but not .venv
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # uv installs in seconds what takes pip a minute; pip is there for where uv cannot be had.
+define install
+if ! { $(BIN)/python -m pip install -qq -c constraints.txt uv && \
+	$(BIN)/uv pip install -q -p $(BIN)/python -c constraints.txt $(1); }; then \
+	echo "uv could not do it; trying pip ..."; \
+	$(BIN)/python -m pip install -qq -U "pip>=25.1" && \
+	$(BIN)/python -m pip install -qq -c constraints.txt $(1); \
+fi
+endef
+
 $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once; about a minute) ..."
 	@fits() { "$$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; }; \
@@ -74,10 +87,10 @@ $(READY): pyproject.toml constraints.txt
 			exit 1; \
 		fi; \
 	fi
-	@if ! { $(BIN)/python -m pip install -qq -c constraints.txt uv && \
-		$(BIN)/uv pip install -q -p $(BIN)/python -c constraints.txt --group dev -e .; }; then \
-		echo "uv could not do it; trying pip ..."; \
-		$(BIN)/python -m pip install -qq -U "pip>=25.1" && \
-		$(BIN)/python -m pip install -qq -c constraints.txt --group dev -e .; \
-	fi
+	@$(call install,--group dev -e .)
+	@touch $@
+
+$(PEERS): $(READY)
+	@echo "Installing the clients to compare with (once) ..."
+	@$(call install,-e ".[bench]")
 	@touch $@
