@@ -111,7 +111,13 @@ class KimiChatOperator(BaseOperator):
         from kimi_provider.client import ChatRequest, Message
 
         messages = (*([Message.system(self.system)] if self.system else []), Message.user(prompt))
-        request = ChatRequest(messages=messages, max_tokens=self.max_tokens)
+        ti = context["ti"]
+        request = ChatRequest(
+            messages=messages,
+            max_tokens=self.max_tokens,
+            # The same for each run: what runs share, the system message first, is then cached.
+            cache_key=f"{ti.dag_id}.{ti.task_id}",
+        )
         folder, trace = task_folder(context), Trace()
         budget = Budget(max_cost_usd=self.max_cost_usd)
         try:
