@@ -47,11 +47,7 @@ layers: $(READY) ## check that rooms import only downwards
 format: $(READY) ## lay out the code and repair what can be repaired
 	@$(BIN)/ruff check -q --fix; $(BIN)/ruff format
 
-bench: $(READY) ## compare speed and memory with bare httpx, the openai SDK and pydantic-ai
-	@$(BIN)/python -m pip install -qq -c constraints.txt -e ".[bench]"
-	@$(BIN)/python tests/bench/run.py $(ARGS)
-
-bench: $(PEERS) ## compare the client with its peers (some: make bench ARGS="--only stream")
+bench: $(PEERS) ## compare speed and memory with bare httpx, the openai SDK and pydantic-ai
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
 build: $(READY) ## build the wheel and the source archive into dist/
