@@ -37,7 +37,7 @@ def content_hash(
     is there twice counts twice. DuckDB does all of it in one streaming pass.
     """
     names = sorted(columns)
-    line = " || ',' || ".join(_canonical(name, columns[name]) for name in names) or "''"
+    line = f"concat_ws(',', {', '.join(_canonical(name, columns[name]) for name in names)})"
     rows, low, high = one_row(
         connection,
         f"""

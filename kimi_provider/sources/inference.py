@@ -1,6 +1,7 @@
 """The type of each column, found over all of its values.
 
-The rows lie in a table of raw JSON: ``7``, ``"007"``, ``null``. Per column, over all values that are
+The rows lie in a view, ``raw``, of raw JSON: ``7``, ``"007"``, ``null``. Per column, over all values
+that are
 not null:
 
 - only ``true`` and ``false``: ``BOOLEAN``;
@@ -24,10 +25,10 @@ import re
 from typing import TYPE_CHECKING
 
 from kimi_provider.exceptions import ConfigurationError
-from kimi_provider.sources.scratch import one_row, quoted
+from kimi_provider.sources.scratch import one_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     import duckdb
 
@@ -57,33 +58,33 @@ _TEXT_FORMS = {
 
 def column_types(
     connection: duckdb.DuckDBPyConnection,
-    names: Iterable[str],
+    columns: Mapping[str, str],
     asked: Mapping[str, str],
     *,
     untyped: bool,
 ) -> dict[str, str]:
-    """Return the DuckDB type of each column of the table ``raw``.
+    """Return the DuckDB type of each column.
 
-    :param names: the columns.
+    :param columns: the names, each with the column of ``raw`` that holds it.
     :param asked: types that are not to be found, but taken.
     :param untyped: whether all values are texts, because the source has no types.
     :raises ConfigurationError: if a type asked for is none.
     """
     return {
-        name: _checked(name, asked[name]) if name in asked else _found(connection, name, untyped=untyped)
-        for name in names
+        name: _checked(name, asked[name]) if name in asked else _found(connection, raw, untyped=untyped)
+        for name, raw in columns.items()
     }
 
 
-def value_of(name: str, kind: str) -> str:
+def value_of(raw: str, kind: str) -> str:
     """Return the SQL that makes a raw column's value of a type, where none of its values misfits."""
-    text = _text(name)
+    text = _text(raw)
     return text if kind == "VARCHAR" else f"CAST({text} AS {kind})"
 
 
-def misfits(name: str, kind: str) -> str:
+def misfits(raw: str, kind: str) -> str:
     """Return the SQL condition under which a raw column's value is not of a type."""
-    text = _text(name)
+    text = _text(raw)
     condition = f"TRY_CAST({text} AS {kind}) IS NULL"
     if kind in _INTEGERS:  # DuckDB would round
         condition += f" OR NOT regexp_full_match({text}, '{_WHOLE}(\\.0+)?')"
@@ -92,14 +93,15 @@ def misfits(name: str, kind: str) -> str:
     return f"({text} IS NOT NULL AND ({condition}))"
 
 
-def _text(name: str) -> str:
+def _text(raw: str) -> str:
     """Return SQL for the value as text: a JSON text without its quotes, all else as JSON writes it."""
-    return f"({quoted(name)} ->> '$')"
+    return f"({raw} ->> '$')"
 
 
-def _found(connection: duckdb.DuckDBPyConnection, name: str, *, untyped: bool) -> str:
-    value = _text(name) if untyped else f"CAST({quoted(name)} AS VARCHAR)"
-    source = f"(SELECT {value} AS v FROM raw) WHERE v <> 'null'"  # noqa: S608 — the name is quoted
+def _found(connection: duckdb.DuckDBPyConnection, raw: str, *, untyped: bool) -> str:
+    # JSON's own null is no value; the text "null" is one.
+    value = _text(raw) if untyped else f"nullif(CAST({raw} AS VARCHAR), 'null')"
+    source = f"(SELECT {value} AS v FROM raw) WHERE v IS NOT NULL"  # noqa: S608 — a name of ours
     # Most columns are decided here, without a regular expression a value.
     values, texts, whole = one_row(
         connection,
@@ -113,11 +115,11 @@ def _found(connection: duckdb.DuckDBPyConnection, name: str, *, untyped: bool) -
     if whole == values:
         return "BIGINT"
     if texts == values and not untyped:
-        return _found_in_texts(connection, name)
-    return _found_in_numbers(connection, name, source, values)
+        return _found_in_texts(connection, raw)
+    return _found_in_numbers(connection, raw, source, values)
 
 
-def _found_in_numbers(connection: duckdb.DuckDBPyConnection, name: str, source: str, values: int) -> str:
+def _found_in_numbers(connection: duckdb.DuckDBPyConnection, raw: str, source: str, values: int) -> str:
     flags, whole, fractions, exponents, digits, places = one_row(
         connection,
         f"""
@@ -131,7 +133,7 @@ def _found_in_numbers(connection: duckdb.DuckDBPyConnection, name: str, source: 
                 regexp_full_match(v, '{_EXPONENT}') AS exponent
             FROM {source}
         )
-        """,  # noqa: S608 — patterns of ours, and a quoted name
+        """,  # noqa: S608 — names and patterns of ours
     )
     if flags == values:
         return "BOOLEAN"
@@ -142,10 +144,10 @@ def _found_in_numbers(connection: duckdb.DuckDBPyConnection, name: str, source: 
     elif whole + fractions + exponents == values:
         candidates = ["DOUBLE"]
     elif flags + whole + fractions + exponents == 0:
-        return _found_in_texts(connection, name)
+        return _found_in_texts(connection, raw)
     else:
         return "VARCHAR"
-    return next((kind for kind in candidates if _all_fit(connection, name, kind)), "VARCHAR")
+    return next((kind for kind in candidates if _all_fit(connection, raw, kind)), "VARCHAR")
 
 
 def _fraction_types(digits: int, places: int) -> list[str]:
@@ -156,11 +158,11 @@ def _fraction_types(digits: int, places: int) -> list[str]:
     return [f"DECIMAL({width},{places})"]
 
 
-def _found_in_texts(connection: duckdb.DuckDBPyConnection, name: str) -> str:
-    text = _text(name)
+def _found_in_texts(connection: duckdb.DuckDBPyConnection, raw: str) -> str:
+    text = _text(raw)
     shortest, longest = one_row(
         connection,
-        f"SELECT min(length({text})), max(length({text})) FROM raw",  # noqa: S608 — a quoted name
+        f"SELECT min(length({text})), max(length({text})) FROM raw",  # noqa: S608 — a name of ours
     )
     if shortest is None or shortest < _SHORTEST_DATE or longest > _LONGEST_TIME:
         return "VARCHAR"
@@ -170,12 +172,12 @@ def _found_in_texts(connection: duckdb.DuckDBPyConnection, name: str) -> str:
             f"SELECT count_if(NOT regexp_full_match({text}, '{form}')) FROM raw",  # noqa: S608 — the same
         )
         if not unlike:
-            return kind if _all_fit(connection, name, kind) else "VARCHAR"
+            return kind if _all_fit(connection, raw, kind) else "VARCHAR"
     return "VARCHAR"
 
 
-def _all_fit(connection: duckdb.DuckDBPyConnection, name: str, kind: str) -> bool:
-    (unfit,) = one_row(connection, f"SELECT count_if({misfits(name, kind)}) FROM raw")  # noqa: S608
+def _all_fit(connection: duckdb.DuckDBPyConnection, raw: str, kind: str) -> bool:
+    (unfit,) = one_row(connection, f"SELECT count_if({misfits(raw, kind)}) FROM raw")  # noqa: S608
     return not unfit
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from kimi_provider.exceptions import SourceError
-
 
 @dataclass(frozen=True)
 class Step:
@@ -14,6 +12,11 @@ class Step:
 
     query: dict[str, str] = field(default_factory=dict)
     url: str | None = None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells this step from others."""
+        return (self.url, *sorted(self.query.items()))
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,16 @@ class PagePagination:
     """Pages are numbered.
 
     :param page_param: query parameter of the page's number.
-    :param size_param: query parameter of the page's size.
+    :param size_param: query parameter of the page's size; ``None`` sends none.
     :param size: rows a page.
     :param first_page: number of the first page.
-    :param pages_path: where the answer says how many pages there are, such as ``meta.pages``; an
-        answer without it ends at the first page that is not full.
+    :param pages_path: where the answer says how many pages there are, such as ``meta.pages``. Where
+        it does not, the first empty page is the end: a page that is not full may only mean that the
+        API gives fewer rows a page than it was asked for.
     """
 
     page_param: str = "page"
-    size_param: str = "per_page"
+    size_param: str | None = "per_page"
     size: int = 1000
     first_page: int = 1
     pages_path: str = "pages"
@@ -71,29 +75,32 @@ class PagePagination:
         return self._step(self.first_page)
 
     def following(self, page: Page) -> Step | None:
-        """Ask for the next number, until the last page or one that is not full."""
+        """Ask for the next number, until the last page or an empty one."""
         number = int(page.step.query[self.page_param])
-        pages = at_path(page.body, self.pages_path)
-        read = number - self.first_page + 1
-        last = read >= pages if isinstance(pages, int) else page.rows < self.size
+        pages = _count(at_path(page.body, self.pages_path))
+        last = page.rows == 0 if pages is None else number - self.first_page + 1 >= pages
         return None if last else self._step(number + 1)
 
     def _step(self, number: int) -> Step:
-        return Step({self.page_param: str(number), self.size_param: str(self.size)})
+        size = {} if self.size_param is None else {self.size_param: str(self.size)}
+        return Step({self.page_param: str(number)} | size)
 
 
 @dataclass(frozen=True)
 class OffsetPagination:
-    """Pages begin at an offset, counted in rows; the first page that is not full is the last.
+    """Pages begin at an offset, counted in rows.
 
     :param offset_param: query parameter of the offset.
-    :param limit_param: query parameter of the page's size.
+    :param limit_param: query parameter of the page's size; ``None`` sends none.
     :param limit: rows a page.
+    :param total_path: where the answer says how many rows there are in all, such as ``meta.total``.
+        Where it does not, the first empty page is the end.
     """
 
     offset_param: str = "offset"
-    limit_param: str = "limit"
+    limit_param: str | None = "limit"
     limit: int = 1000
+    total_path: str | None = None
 
     def first(self) -> Step:
         """Ask from the first row."""
@@ -101,12 +108,15 @@ class OffsetPagination:
 
     def following(self, page: Page) -> Step | None:
         """Ask from behind the rows that came."""
-        if page.rows < self.limit:
+        offset = int(page.step.query[self.offset_param]) + page.rows
+        total = _count(at_path(page.body, self.total_path)) if self.total_path else None
+        if page.rows == 0 or (total is not None and offset >= total):
             return None
-        return self._step(int(page.step.query[self.offset_param]) + page.rows)
+        return self._step(offset)
 
     def _step(self, offset: int) -> Step:
-        return Step({self.offset_param: str(offset), self.limit_param: str(self.limit)})
+        limit = {} if self.limit_param is None else {self.limit_param: str(self.limit)}
+        return Step({self.offset_param: str(offset)} | limit)
 
 
 @dataclass(frozen=True)
@@ -125,16 +135,9 @@ class CursorPagination:
         return Step()
 
     def following(self, page: Page) -> Step | None:
-        """Ask with the cursor that came; the same one twice would never end."""
+        """Ask with the cursor that came."""
         cursor = at_path(page.body, self.cursor_path)
-        if cursor in (None, ""):
-            return None
-        step = Step({self.cursor_param: str(cursor)})
-        if step == page.step:
-            raise SourceError(
-                f"The API returned the same cursor twice at {self.cursor_path!r}; its pages do not end."
-            )
-        return step
+        return Step({self.cursor_param: str(cursor)}) if cursor or cursor == 0 else None
 
 
 @dataclass(frozen=True)
@@ -174,3 +177,10 @@ def at_path(body: Any, path: str | None) -> Any:
     for name in path.split(".") if path else ():
         body = body.get(name) if isinstance(body, dict) else None
     return body
+
+
+def _count(value: Any) -> int | None:
+    """Return a count, which some APIs write as a text; ``None`` if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    return int(value) if str(value).isdecimal() else None

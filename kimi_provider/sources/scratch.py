@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,16 +12,29 @@ if TYPE_CHECKING:
 
     import duckdb
 
-_MEMORY_LIMIT = "256MiB"
-# Each thread holds buffers of its own; more than two gain little beside one network source.
-_THREADS = 2
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a scratch database may use.
+
+    :ivar memory_limit: DuckDB's memory; what is beyond goes to the disk.
+    :ivar threads: each holds buffers of its own.
+    """
+
+    memory_limit: str
+    threads: int
+
+
+# The second is for rows of megabytes, and for thousands of columns.
+USUAL = Bounds("192MiB", 2)
+AMPLE = Bounds("1GiB", 1)
 
 
 @contextmanager
-def scratch_database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database on disk, so that its memory stays bounded whatever the rows.
+def scratch_database(folder: Path, bounds: Bounds) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database to work on files with.
 
-    :param folder: where it and what it spills lie; the caller removes it.
+    :param folder: where what does not fit its memory is spilled.
     """
     import duckdb
 
@@ -28,13 +42,14 @@ def scratch_database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         "allow_community_extensions": "false",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
-        "memory_limit": _MEMORY_LIMIT,
+        "memory_limit": bounds.memory_limit,
         "python_enable_replacements": "false",
         "temp_directory": str(folder / "spill"),
-        "threads": str(_THREADS),
+        "threads": str(bounds.threads),
     }
-    with duckdb.connect(str(folder / "scratch.duckdb"), config=config) as connection:
+    with duckdb.connect(":memory:", config=config) as connection:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        connection.execute("SET GLOBAL parquet_metadata_cache = true")
         yield connection
 
 

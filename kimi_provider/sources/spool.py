@@ -1,7 +1,7 @@
 """Rows on their way into a dataset: kept on disk as they come, typed when all have come.
 
 Types are found over all rows, so nothing can be typed before the last one. Until then, rows wait in
-a JSON Lines file; DuckDB then works from its own scratch file. Memory holds neither.
+a JSON Lines file, then in a Parquet file of raw values. Memory holds neither.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kimi_provider.schemas import DatasetRef
 from kimi_provider.sources.content import content_hash
 from kimi_provider.sources.inference import column_types, misfits, value_of
 from kimi_provider.sources.profile import profile
-from kimi_provider.sources.scratch import literal, quoted, scratch_database
+from kimi_provider.sources.scratch import AMPLE, USUAL, literal, quoted, scratch_database
 from kimi_provider.storage import writing
 
 if TYPE_CHECKING:
@@ -24,11 +24,17 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+    from kimi_provider.sources.scratch import Bounds
     from kimi_provider.storage import StoragePath
 
-# DuckDB takes twice this for each of its threads.
 _LARGEST_ROW: Final = 8 << 20
-_MOST_COLUMNS: Final = 2_000
+# DuckDB reads in steps of at least twice this for each of its threads.
+_SMALLEST_BUFFER: Final = 1 << 20
+_GROUP_BYTES: Final = 24 << 20
+_CELL_BYTES: Final = 32
+_FEWEST_IN_GROUP: Final = 2_048
+_MOST_IN_GROUP: Final = 122_880
+_MOST_COLUMNS: Final = 1_000
 _LONGEST_NAME: Final = 255
 
 
@@ -45,10 +51,13 @@ class Spool:
         self._folder = folder
         self._untyped = untyped
         self._file = folder / "rows.jsonl"
-        # In the order in which they came; and by their case-folded form.
-        self._columns: dict[str, None] = {}
+        self._raw = folder / "raw.parquet"
+        # The names in the order in which they came, each with the column of ``raw`` that holds it, so
+        # that no name can be taken for one of DuckDB's; and the names by their case-folded form.
+        self._columns: dict[str, str] = {}
         self._folded: dict[str, str] = {}
         self._encoder = msgspec.json.Encoder(decimal_format="number")
+        self._largest = _SMALLEST_BUFFER
         self.rows = 0
         self.bytes = 0
 
@@ -64,6 +73,7 @@ class Spool:
                 if not record.keys() <= self._columns.keys():
                     self._admit(record)
                 line = self._encoder.encode(record)
+                self._largest = max(self._largest, len(line))
                 if len(line) > _LARGEST_ROW:
                     raise SourceError(
                         f"Row {self.rows} has {len(line)} bytes; a row may have {_LARGEST_ROW}. Leave "
@@ -81,6 +91,8 @@ class Spool:
         :raises SourceError: if a value does not fit the type asked for, or there are no columns.
         :raises ConfigurationError: if a type asked for is none.
         """
+        import duckdb
+
         for name in types:
             if name not in self._columns:
                 self._name(name, f"types has the column {name!r}")
@@ -89,12 +101,27 @@ class Spool:
                 f"{source} gave no columns, so a dataset cannot be made. Name them in types, such as "
                 "{'id': 'BIGINT'}, or do not allow an empty dataset."
             )
-        with scratch_database(self._folder) as connection:
+        try:
+            return self._finish(target, source, types, USUAL)
+        except duckdb.OutOfMemoryException:
+            pass
+        try:
+            return self._finish(target, source, types, AMPLE)
+        except duckdb.OutOfMemoryException:
+            raise SourceError(
+                f"The rows of {source} are too large to be typed, at {self.bytes // self.rows} bytes on "
+                "average. Leave large fields out at the source."
+            ) from None
+
+    def _finish(
+        self, target: StoragePath, source: str, types: Mapping[str, str], bounds: Bounds
+    ) -> DatasetRef:
+        with scratch_database(self._folder, bounds) as connection:
             self._load(connection)
             chosen = column_types(connection, self._columns, types, untyped=self._untyped)
-            _check_asked(connection, {name: chosen[name] for name in types})
+            self._check_asked(connection, {name: chosen[name] for name in types})
             with writing(target) as file:
-                _write(connection, chosen, file)
+                self._write(connection, chosen, file)
                 columns = _view(connection, file)
                 described = profile(connection, "written", columns)
                 nulls = {column.name: column.nulls for column in described}
@@ -121,50 +148,60 @@ class Spool:
             raise SourceError(
                 f"{where} beside {twin!r}; SQL cannot tell them apart. Rename one at the source."
             )
-        self._columns[name] = None
+        self._columns[name] = f"c{len(self._columns)}"
         if len(self._columns) > _MOST_COLUMNS:
             raise SourceError(
                 f"{where}, which makes more than {_MOST_COLUMNS} columns. Data with ids as keys has to "
                 "be turned into rows at the source."
             )
 
+    def _rows_in_group(self) -> int:
+        """Rows of a Parquet row group, of which each of DuckDB's threads holds one in memory."""
+        size = self.bytes // max(self.rows, 1) + _CELL_BYTES * len(self._columns)
+        return min(max(_GROUP_BYTES // size, _FEWEST_IN_GROUP), _MOST_IN_GROUP)
+
     def _load(self, connection: DuckDBPyConnection) -> None:
-        """Bring the rows into a table of raw JSON, one column each, in the order in which they came."""
-        declared = ", ".join(f"{quoted(name)} JSON" for name in self._columns)
-        connection.execute(f"CREATE TABLE raw ({declared})")
+        """Make the rows the view ``raw``, of one column of JSON values a name."""
         if not self.rows:
+            columns = ", ".join(f"NULL::JSON AS {raw}" for raw in self._columns.values())
+            connection.execute(f"CREATE VIEW raw AS SELECT {columns}, 0 AS file_row_number WHERE false")
             return
-        struct = ", ".join(f"{literal(name)}: 'JSON'" for name in self._columns)
+        named = ", ".join(f"{quoted(name)} AS {raw}" for name, raw in self._columns.items())
         # All of its columns are named, so nothing is sampled and nothing guessed.
-        options = f"columns = {{{struct}}}, maximum_object_size = {_LARGEST_ROW}"
-        connection.execute(
-            "INSERT INTO raw SELECT * FROM "  # noqa: S608 — names and path are quoted
-            f"read_json({literal(str(self._file))}, format = 'newline_delimited', {options})"
+        struct = ", ".join(f"{literal(name)}: 'JSON'" for name in self._columns)
+        options = f"columns = {{{struct}}}, maximum_object_size = {self._largest + 1}"
+        rows = f"read_json({literal(str(self._file))}, format = 'newline_delimited', {options})"
+        # Columns are read one by one, for which JSON Lines would be parsed each time.
+        self._copy(connection, f"SELECT {named} FROM {rows}", self._raw)  # noqa: S608 — quoted names
+        raw = f"read_parquet({literal(str(self._raw))}, file_row_number = true)"
+        connection.execute(f"CREATE VIEW raw AS FROM {raw}")
+
+    def _check_asked(self, connection: DuckDBPyConnection, asked: Mapping[str, str]) -> None:
+        """Refuse types that a value does not fit, by the first such row."""
+        for name, kind in asked.items():
+            raw = self._columns[name]
+            row = connection.execute(
+                f"SELECT file_row_number + 1, {raw} ->> '$' FROM raw "  # noqa: S608 — a name of ours
+                f"WHERE {misfits(raw, kind)} ORDER BY file_row_number LIMIT 1"
+            ).fetchone()
+            if row is not None:
+                raise SourceError(
+                    f"Row {row[0]} has {str(row[1])[:60]!r} in the column {name!r}, which is no {kind}. "
+                    "Choose another type in types, such as VARCHAR, or correct the source."
+                )
+
+    def _write(self, connection: DuckDBPyConnection, chosen: Mapping[str, str], file: Path) -> None:
+        """Write the dataset, each column by the type chosen for it."""
+        values = ", ".join(
+            f"{value_of(self._columns[name], kind)} AS {quoted(name)}" for name, kind in chosen.items()
         )
-        # All rows would lie on the disk twice.
-        self._file.unlink()
+        self._copy(connection, f"SELECT {values} FROM raw", file)  # noqa: S608 — quoted names
 
-
-def _check_asked(connection: DuckDBPyConnection, asked: Mapping[str, str]) -> None:
-    """Refuse types that a value does not fit, by the first such row."""
-    for name, kind in asked.items():
-        row = connection.execute(
-            f"SELECT rowid + 1, {quoted(name)} ->> '$' FROM raw "  # noqa: S608 — the name is quoted
-            f"WHERE {misfits(name, kind)} ORDER BY rowid LIMIT 1"
-        ).fetchone()
-        if row is not None:
-            raise SourceError(
-                f"Row {row[0]} has {str(row[1])[:60]!r} in the column {name!r}, which is no {kind}. "
-                "Choose another type in types, such as VARCHAR, or correct the source."
-            )
-
-
-def _write(connection: DuckDBPyConnection, chosen: Mapping[str, str], file: Path) -> None:
-    selected = ", ".join(f"{value_of(name, kind)} AS {quoted(name)}" for name, kind in chosen.items())
-    connection.execute(
-        f"COPY (SELECT {selected} FROM raw) "  # noqa: S608 — names and path are quoted
-        f"TO {literal(str(file))} (FORMAT parquet, COMPRESSION zstd)"
-    )
+    def _copy(self, connection: DuckDBPyConnection, select: str, file: Path) -> None:
+        connection.execute(
+            f"COPY ({select}) TO {literal(str(file))} "
+            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {self._rows_in_group()})"
+        )
 
 
 def _view(connection: DuckDBPyConnection, file: Path) -> dict[str, str]:
