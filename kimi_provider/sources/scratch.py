@@ -49,6 +49,7 @@ def scratch_database(folder: Path, bounds: Bounds) -> Iterator[duckdb.DuckDBPyCo
     }
     with duckdb.connect(":memory:", config=config) as connection:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")  # it would be drawn into the task's log
         connection.execute("SET GLOBAL parquet_metadata_cache = true")
         yield connection
 

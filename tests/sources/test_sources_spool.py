@@ -232,8 +232,8 @@ class TestNames:
             write([{"day": 1}, {"Day": 1}])
 
     def test_too_many_are_refused(self, write):
-        with pytest.raises(SourceError, match="more than 2000 columns"):
-            write([{f"id{i}": 1 for i in range(2_001)}])
+        with pytest.raises(SourceError, match="more than 1000 columns"):
+            write([{f"id{i}": 1 for i in range(1_001)}])
 
     def test_a_huge_row_is_refused(self, write):
         with pytest.raises(SourceError, match="Row 2 has 9000008 bytes"):
@@ -362,7 +362,7 @@ after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([ref.rows, spool.bytes, (after - before) / 1024]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    rows, size, grown = json.loads(done.stdout)
+    rows, size, grown = json.loads(done.stdout.splitlines()[-1])
     assert rows == 250_000
     assert size > 200 << 20
     assert grown < 300
