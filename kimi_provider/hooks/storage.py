@@ -28,11 +28,19 @@ def storage_root() -> StoragePath:
         from airflow.configuration import AIRFLOW_HOME
 
         configured = (Path(AIRFLOW_HOME) / "kimi").as_uri()
-    return open_uri(configured)
+    return cast("StoragePath", ObjectStoragePath(configured))
 
 
 def open_uri(uri: str) -> StoragePath:
-    """Return the path that a URI in an XCom or a setting names."""
+    """Return the path that a URI in an XCom names.
+
+    A URI does not say by which connection it is opened (``s3://connection@bucket`` becomes
+    ``s3://bucket``), so what lies below the root is opened from the root.
+    """
+    root = storage_root()
+    below = uri.removeprefix(f"{root.as_uri().rstrip('/')}/")
+    if below != uri and ".." not in below.split("/"):
+        return root / below
     return cast("StoragePath", ObjectStoragePath(uri))
 
 

@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     out = (options.out / day.isoformat()).absolute()
     out.mkdir(parents=True, exist_ok=True)
-    home = Path(os.environ.get("AIRFLOW_HOME") or ".airflow").absolute()
+    # A home of its own: a day can be run once in an Airflow, and the demo shall not take it from others.
+    home = Path(os.environ.get("AIRFLOW_HOME") or ".airflow").absolute() / "demo"
     with Simulator() as simulator:
         try:
             services = choose_services(simulator.connections())

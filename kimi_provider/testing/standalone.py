@@ -32,6 +32,8 @@ def main() -> int:
             **os.environ,
             **airflow_environment(str(home), str(options.dags.absolute()), (home / "kimi").as_uri()),
             **services.environment,
+            # Airflow starts its parts by the name "airflow".
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(options.port),
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{options.port}",
