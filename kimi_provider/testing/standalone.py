@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -54,10 +55,14 @@ def main() -> int:
         )
         sys.stdout.flush()
         command = [sys.executable, "-m", "airflow", "standalone"]
-        try:
-            return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603 — fixed command
-        except KeyboardInterrupt:
-            return 0
+        # In a group of its own, so that all of its parts can be told to stop, and each is told once.
+        with subprocess.Popen(command, env=environment, start_new_session=True) as airflow:  # noqa: S603 — fixed command
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            try:
+                return airflow.wait()
+            except KeyboardInterrupt:
+                os.killpg(airflow.pid, signal.SIGTERM)
+                return 0
 
 
 if __name__ == "__main__":
