@@ -8,7 +8,7 @@ from kimi_provider.schemas import Column, TopValue
 from kimi_provider.sources.scratch import one_row, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import duckdb
 
@@ -16,7 +16,8 @@ _TOP_VALUES = 5
 _LONGEST_TEXT = 80
 # Beyond these, exact answers cost more than they tell.
 _EXACT_ROWS = 100_000
-_COUNTABLE_VALUES = 10_000
+_COUNTABLE = 10_000
+_COLUMNS_AT_ONCE = 25
 # Keeps the profile of a very wide table small.
 _COLUMNS_WITH_TOP = 60
 
@@ -35,40 +36,46 @@ def profile(
     """
     (rows,) = one_row(connection, f"SELECT count(*) FROM {table}")  # noqa: S608 — a name of ours
     count = "count(DISTINCT {})" if rows <= _EXACT_ROWS else "approx_count_distinct({})"
-    described = []
-    for position, (name, kind) in enumerate(columns.items()):
-        column = quoted(name)
-        # Texts are cut before they are compared, or one long text would be held for each group.
-        values, distinct, minimum, maximum = one_row(
-            connection,
-            f"""
-            SELECT count({column}), {count.format(column)},
-                left(CAST(min({column}) AS VARCHAR), {_LONGEST_TEXT + 1}),
-                left(CAST(max({column}) AS VARCHAR), {_LONGEST_TEXT + 1})
-            FROM {table}
-            """,  # noqa: S608 — the name is quoted
+    described: list[Column] = []
+    for batch in _batches(list(columns.items())):
+        # Texts are cut before they leave DuckDB: a single one can have megabytes.
+        selected = ", ".join(
+            f"count({c}), {count.format(c)}, {_start(f'min({c})')}, {_start(f'max({c})')}"
+            for c in (quoted(name) for name, _ in batch)
         )
-        countable = position < _COLUMNS_WITH_TOP and distinct <= min(
-            _COUNTABLE_VALUES, max(values - 1, 0)
-        )
-        described.append(
-            Column(
-                name=name,
-                type=kind,
-                nulls=rows - values,
-                distinct=distinct,
-                minimum=_cut(minimum),
-                maximum=_cut(maximum),
-                top=_top(connection, table, column) if countable else (),
+        found = iter(one_row(connection, f"SELECT {selected} FROM {table}"))  # noqa: S608 — quoted
+        for (name, kind), (values, distinct, minimum, maximum) in zip(
+            batch, zip(*[found] * 4, strict=True), strict=True
+        ):
+            repeated = len(described) < _COLUMNS_WITH_TOP and distinct <= min(_COUNTABLE, values)
+            described.append(
+                Column(
+                    name=name,
+                    type=kind,
+                    nulls=rows - values,
+                    distinct=distinct,
+                    minimum=_cut(minimum),
+                    maximum=_cut(maximum),
+                    top=_top(connection, table, quoted(name)) if repeated else (),
+                )
             )
-        )
     return tuple(described)
+
+
+def _batches(columns: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """Split the columns: a query a column reads a wide file's index a thousand times."""
+    for start in range(0, len(columns), _COLUMNS_AT_ONCE):
+        yield columns[start : start + _COLUMNS_AT_ONCE]
+
+
+def _start(value: str) -> str:
+    return f"left(CAST({value} AS VARCHAR), {_LONGEST_TEXT + 1})"
 
 
 def _top(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> tuple[TopValue, ...]:
     rows = connection.execute(
         f"""
-        SELECT left(CAST({column} AS VARCHAR), {_LONGEST_TEXT + 1}), count(*) AS times FROM {table}
+        SELECT {_start(column)}, count(*) AS times FROM {table}
         WHERE {column} IS NOT NULL GROUP BY {column} HAVING times > 1
         ORDER BY times DESC, {column} LIMIT {_TOP_VALUES}
         """  # noqa: S608 — the name is quoted

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_random_exponential
 
 from kimi_provider.exceptions import SourceUnavailableError
 
@@ -19,7 +20,8 @@ T = TypeVar("T")
 PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses of failures that may pass."""
 
-_BACKOFF = wait_exponential_jitter(initial=0.5, max=30)
+_BACKOFF = wait_random_exponential(multiplier=0.5, max=30)
+_sleep = asyncio.sleep
 # For longer, a held worker is worse than a failed task that Airflow runs again.
 _LONGEST_WAIT = 120.0
 
@@ -56,6 +58,7 @@ async def with_retries(
         retry=retry_if_exception(lambda e: isinstance(e, PassingError) and e.wait <= _LONGEST_WAIT),
         wait=_pause,
         before_sleep=say,
+        sleep=_sleep,
         reraise=True,
     )
 
