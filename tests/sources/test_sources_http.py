@@ -9,6 +9,7 @@ import logging
 import socket
 import subprocess
 import sys
+import threading
 import time
 from email.utils import formatdate
 
@@ -24,6 +25,7 @@ from kimi_provider.sources.pagination import (
     OffsetPagination,
     PagePagination,
 )
+from kimi_provider.sources.spool import Spool
 
 SECRET = "Bearer s3cr3t-key"
 ROWS = [{"id": i, "name": f"n{i}"} for i in range(25)]
@@ -369,27 +371,22 @@ class TestResult:
         hashes = {fetch(format=kind).sha256 for kind in ("json", "jsonl", "csv")}
         assert len(hashes) == 1
 
-    def test_the_event_loop_is_never_held(self, api, tmp_path):
-        api.answer = lambda asked: [
-            {"id": i, "text": f"text {i}"} for i in range(int(asked.query["page"]) * 10_000, 10_000 * 8)
-        ]
-        request = HttpRequest(base_url=api.url, pagination=PagePagination())
+    def test_files_are_never_touched_in_the_event_loop(self, api, fetch, monkeypatch):
+        threads = set()
 
-        async def run():
-            beats = []
+        def recorded(method):
+            def wrapper(*args, **kwargs):
+                threads.add(threading.current_thread())
+                return method(*args, **kwargs)
 
-            async def heart():
-                while True:
-                    beats.append(time.monotonic())
-                    await asyncio.sleep(0.005)
+            return wrapper
 
-            task = asyncio.create_task(heart())
-            await fetch_http(request, tmp_path / "x.parquet")
-            task.cancel()
-            return beats
-
-        beats = asyncio.run(run())
-        assert len(beats) > 20
+        for name in ("add", "finish"):
+            monkeypatch.setattr(Spool, name, recorded(getattr(Spool, name)))
+        api.respond(ROWS)
+        fetch()
+        assert threads
+        assert threading.current_thread() not in threads
 
 
 def test_what_dag_files_import_is_cheap():
