@@ -56,6 +56,8 @@ class Column(Value):
 
     ``type`` is DuckDB's name of it (``BIGINT``, ``DECIMAL(18,3)``, ``TIMESTAMP WITH TIME ZONE``…);
     ``minimum`` and ``maximum`` are written as text, ``None`` where all is null or has no order.
+    ``protected`` says that the values were replaced before they were stored: ``hash`` by a keyed
+    digest, ``mask`` with personal data blotted out.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Column(Value):
     minimum: str | None = None
     maximum: str | None = None
     top: tuple[TopValue, ...] = ()
+    protected: Literal["hash", "mask"] | None = None
 
 
 class DatasetRef(Value):
@@ -72,6 +75,8 @@ class DatasetRef(Value):
 
     ``sha256`` is the hash of the content (column names, types, rows), not of the file. ``source``
     is where it came from, without credentials and query values. ``bytes`` is the file's size.
+    ``dropped`` names the columns that the source had and this has not. ``watermark`` is the highest
+    value of the column that an incremental fetch goes by, as text.
     """
 
     uri: str
@@ -81,6 +86,8 @@ class DatasetRef(Value):
     sha256: str
     source: str
     columns: tuple[Column, ...]
+    dropped: tuple[str, ...] = ()
+    watermark: str | None = None
 
 
 # --- analyze --------------------------------------------------------------------------------------
@@ -128,7 +135,8 @@ class Fact(Value):
     ``id`` is what the model cites as ``[[id]]``. ``value`` is ``None`` where the data has none, and
     ISO 8601 text for a date or a time.
     ``decimals`` is how many places to print (``None``: by unit); ``unit_label`` is a currency code
-    for ``currency``, or the word to print after the value for ``other`` (``mph``).
+    for ``currency``, or the word to print after the value for ``other`` (``mph``). ``format`` is a
+    number pattern of Unicode's LDML (``#,##0.00``) that stands in for what unit and decimals say.
     ``good`` says which direction is good news, ``None`` where neither is. ``change`` marks the
     change against a baseline: prose prints it without its sign, since the words say the direction.
     ``kpi`` marks the figures that belong at the top of a report.
@@ -140,6 +148,7 @@ class Fact(Value):
     unit: Unit = Unit.NUMBER
     unit_label: str | None = None
     decimals: int | None = None
+    format: str | None = None
     period: str | None = None
     comparisons: tuple[Comparison, ...] = ()
     good: Literal["up", "down"] | None = None
@@ -156,6 +165,7 @@ class TableColumn(Value):
     unit: Unit = Unit.NUMBER
     unit_label: str | None = None
     decimals: int | None = None
+    format: str | None = None
     key: bool = False
 
 
@@ -188,14 +198,30 @@ class Finding(Value):
     kind: str = "observation"
 
 
+class ChartKind(StrEnum):
+    """The charts there are. ``distribution`` counts the rows of ``table`` by ranges of ``y``."""
+
+    LINE = "line"
+    BAR = "bar"
+    STACKED_BAR = "stacked_bar"
+    HEATMAP = "heatmap"
+    DISTRIBUTION = "distribution"
+    SLOPE = "slope"
+
+
 class ChartRequest(Value):
-    """A chart that the model or the template wants: named by table and columns, never by data."""
+    """A chart that the model or the template wants: named by table and columns, never by data.
+
+    ``series`` is the key column that splits it: the parts of a stacked bar, the rows of a heat map,
+    the lines of a slope.
+    """
 
     title: str
-    kind: Literal["bar", "line"]
+    kind: ChartKind
     table: str
     x: str
     y: str
+    series: str | None = None
 
 
 class Usage(Value):
@@ -225,12 +251,42 @@ class Usage(Value):
         )
 
 
+class GroundingIssue(Value):
+    """Something the check found in the model's text, and what was done about it.
+
+    ``kind`` is the check that found it (``unknown_id``, ``digit``, ``direction``, ``superlative``…),
+    ``where`` the field it stood in (``findings[0].detail``), ``excerpt`` the words.
+    """
+
+    kind: str
+    where: str
+    excerpt: str
+    hint: str = ""
+    action: Literal["repaired", "dropped", "annotated", "warned"]
+
+
+class Grounding(Value):
+    """How far the text stands on facts.
+
+    ``score`` is the share of sentences in the final text that no check objects to, from 0 to 1;
+    ``sentences`` how many there are. ``issues`` are those of the final text and those repaired or
+    dropped on the way. The audit record at ``audit_uri`` leads from each sentence to the SQL.
+    """
+
+    score: float
+    sentences: int
+    issues: tuple[GroundingIssue, ...] = ()
+    audit_uri: str | None = None
+
+
 class Analysis(Value):
     """What the model made of the data. Its texts hold figures only as ``[[fact_id]]``.
 
     ``facts`` are the single figures and those cited; all facts and the tables lie at ``facts_uri``,
     the messages, reasoning, SQL and usage at ``trace_uri``. ``model`` is the id the host answered
-    with; ``simulated`` is true where the simulator wrote the text.
+    with; ``simulated`` is true where the simulator wrote the text. ``failure`` says in a word why no
+    model wrote it, where the text stands in for one and holds the facts alone. ``language`` is the
+    text's, as a BCP 47 tag; ``strategy`` how the data reached the model.
     """
 
     headline: str
@@ -244,6 +300,10 @@ class Analysis(Value):
     trace_uri: str
     model: str
     simulated: bool = False
+    failure: str | None = None
+    language: str = "en"
+    strategy: Literal["facts", "direct", "tools", "map_reduce"] = "facts"
+    grounding: Grounding | None = None
     usage: Usage
 
     @property
@@ -267,18 +327,35 @@ class InlineImage(Value):
     media_type: str = "image/png"
 
 
+class Attachment(Value):
+    """A file that goes with a report: the PDF, the workbook, a long table as CSV."""
+
+    name: str
+    uri: str
+    media_type: str
+    bytes: int
+
+
 class ReportRef(Value):
     """A rendered report in object storage.
 
     ``html_uri`` is the e-mail's HTML with ``cid:`` pictures, ``page_uri`` the same as one
-    self-contained page, ``text_uri`` the plain-text part. ``sha256`` is over all three.
+    self-contained page, ``text_uri`` the plain-text part, ``markdown_uri`` the same in Markdown.
+    ``sha256`` is over all of them. ``failures`` names the parts that could not be made (they are named
+    inside the report too). ``empty`` marks a report that says there was no data.
     """
 
     subject: str
     html_uri: str
     page_uri: str
     text_uri: str
+    markdown_uri: str | None = None
     images: tuple[InlineImage, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    failures: tuple[str, ...] = ()
+    empty: bool = False
+    grounding_score: float | None = None
+    cost_usd: Number | None = None
     period: str | None = None
     severity: Severity
     sha256: str
@@ -289,12 +366,13 @@ class ReportRef(Value):
 
 
 class AlertEvent(Value):
-    """A rule that fired: which, how severe, and what it saw."""
+    """A rule that fired, or one that no longer does: which, how severe, and what it saw."""
 
     rule: str
     severity: Severity
     reason: str
     labels: dict[str, str] = Field(default_factory=dict)
+    status: Literal["firing", "resolved"] = "firing"
 
 
 class DeliveryStatus(StrEnum):

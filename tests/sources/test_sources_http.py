@@ -338,8 +338,13 @@ class TestRefusals:
         )
         assert "s3cr3t" not in repr(request) + request.url + request.shown_query
 
-    def test_httpx_logs_no_query(self, api, fetch, caplog):
-        caplog.set_level(logging.INFO)
+    def test_httpx_logs_no_query(self, api, fetch, caplog, monkeypatch):
+        # A server or a logging configuration of another test may have silenced it for good.
+        httpx_logger = logging.getLogger("httpx")
+        monkeypatch.setattr(httpx_logger, "disabled", False)
+        monkeypatch.setattr(httpx_logger, "propagate", True)
+        monkeypatch.setattr(httpx_logger, "handlers", [caplog.handler])
+        caplog.set_level(logging.INFO, logger="httpx")
         api.respond(ROWS)
         fetch(query={"api_key": "s3cr3t"})
         assert "/rows" in caplog.text
