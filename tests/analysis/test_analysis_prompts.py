@@ -99,7 +99,7 @@ def test_wrong_parameters_are_named_with_the_file(write_template, given, message
         ("metrics: [{id: a, sql: s, compare: [w]}]", ["compare", "'w'", "declared: none"]),
         ("metrics: [{id: a, sql: s}, {id: a, sql: s}]", ["twice", "a"]),
         ("period: '{day}'", ["period", "'day'", "declared: none"]),
-        ("charts: [{kind: pie, title: t, table: a, x: x, y: y}]", ["charts[0].kind", "'bar', 'stacked_bar'"]),
+        ("charts: [{kind: pie, title: t, table: a, x: x, y: y}]", ["charts[0].kind", "'stacked_bar'"]),
         ("charts: [{kind: bar, title: t, table: a, x: x, y: y}]", ["'t'", "table", "'a'"]),
         ("- a list", ["mapping", "allowed keys", "metrics"]),
         ("a: [", ["line 3", "YAML"]),

@@ -1,0 +1,134 @@
+"""Ask the model for an analysis until what it says stands on the facts, or say why it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kimi_provider.analysis.draft import REPAIR, SCHEMA_NAME, AnalysisDraft
+from kimi_provider.analysis.grounding import check
+from kimi_provider.analysis.tokens import TokenEstimator
+from kimi_provider.client.messages import ChatRequest, ChatResult, Message
+from kimi_provider.client.request import model_of
+from kimi_provider.client.typed_answer import structured
+from kimi_provider.exceptions import ModelOutputError, UngroundedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import date
+
+    from kimi_provider.analysis.caller import Caller
+    from kimi_provider.analysis.grounding import Violation
+    from kimi_provider.schemas import FactSheet
+
+MAX_GROUNDING_REPAIRS = 1
+
+
+@dataclass
+class Answering:
+    """Gets one grounded answer from the model.
+
+    :param caller: calls the model; its trace gets what was found in the answers.
+    :param sheet: the facts that may be cited.
+    :param period: name of the period, which may stand in the text.
+    :param dates: the days that may be named.
+    :param source: what the prompt is called in messages.
+    :param on_progress: gets one line at a time about what is going on.
+    """
+
+    caller: Caller
+    sheet: FactSheet
+    period: str | None
+    dates: Sequence[date]
+    source: str
+    on_progress: Callable[[str], None]
+    asked: list[ChatRequest] = field(default_factory=list)
+
+    async def grounded(self, request: ChatRequest) -> tuple[AnalysisDraft, ChatResult]:
+        """Ask until the answer holds nothing but what the facts do, or until the repairs are used up.
+
+        :raises UngroundedError: if it does not after its repair.
+        :raises ModelOutputError: if no answer can be read.
+        """
+        for repairs_left in reversed(range(MAX_GROUNDING_REPAIRS + 1)):
+            draft, result = await self._ask(request)
+            violations = check(draft, self.sheet, period=self.period, dates=self.dates)
+            self._record(violations)
+            fatal = [violation for violation in violations if violation.fatal]
+            if not fatal:
+                return draft, result
+            self.on_progress(
+                f"The answer says {len(fatal)} things that the facts do not hold: {_summary(fatal)}"
+                + ("; asking for a repair" if repairs_left else "")
+            )
+            if not repairs_left:
+                break
+            problems = "\n".join(f"- {violation}" for violation in violations)
+            self.caller.trace.add("repair", reason="grounding", violations=len(violations))
+            repair = Message.user(REPAIR.format(problems=problems))
+            request = msgspec.structs.replace(
+                request, messages=(*request.messages, result.message, repair)
+            )
+        await self._forget()
+        raise UngroundedError(
+            f"The answer is not grounded in the facts after {MAX_GROUNDING_REPAIRS} repair: "
+            f"{_summary(fatal)}. What it said is in the trace; run the task again, or ask for less "
+            f"in {self.source}."
+        )
+
+    def _record(self, violations: Iterable[Violation]) -> None:
+        for violation in violations:
+            self.caller.trace.add(
+                "violation",
+                violation=violation.kind.value,
+                where=violation.where,
+                excerpt=violation.excerpt,
+                hint=violation.hint,
+            )
+
+    async def _ask(self, request: ChatRequest) -> tuple[AnalysisDraft, ChatResult]:
+        model = model_of(request, self.caller.client.config)
+        tokens = TokenEstimator().estimate(request)
+        self.on_progress(f"Asking {model} (about {tokens:,} prompt tokens)")
+        try:
+            answer = await structured(
+                self._complete,
+                request,
+                AnalysisDraft,
+                native_schema=self.caller.client.native_schema(model),
+                name=SCHEMA_NAME,
+            )
+        except ModelOutputError:
+            await self._forget()
+            raise
+        result = answer.results[-1]
+        self.on_progress(_answered(result, answer.value))
+        return answer.value, result
+
+    async def _complete(self, request: ChatRequest) -> ChatResult:
+        self.asked.append(request)
+        return await self.caller.complete(request)
+
+    async def _forget(self) -> None:
+        """Let a retry ask anew: it would else find in the journal what could not be used."""
+        for request in self.asked:
+            await self.caller.reject(request)
+
+
+def _summary(violations: Iterable[Violation]) -> str:
+    """Say what was found and where, without a word of the reply."""
+    places: dict[str, list[str]] = {}
+    for violation in violations:
+        places.setdefault(violation.kind.value, []).append(violation.where)
+    return "; ".join(f"{kind} in {', '.join(dict.fromkeys(where))}" for kind, where in places.items())
+
+
+def _answered(result: ChatResult, draft: AnalysisDraft) -> str:
+    usage = result.usage
+    cost = "price unknown" if usage.cost_usd is None else f"{usage.cost_usd:.4f} USD"
+    return (
+        f"{result.model} answered with {len(draft.findings)} findings: {usage.input_tokens:,} tokens in,"
+        f" {usage.output_tokens:,} out, of them {usage.reasoning_tokens:,} reasoning; {cost}"
+    )
