@@ -1,6 +1,7 @@
 """The report as a document: everything that any rendering prints, already as text.
 
-Mail, page and text are drawn from this one value and compute nothing, so no two can disagree.
+Mail, page, text, Markdown, PDF, workbook and CSV are drawn from this one value and compute nothing,
+so no two can disagree.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from datetime import date, datetime
+    from decimal import Decimal
+
     from kimi_provider.reports.prose import RichText
     from kimi_provider.schemas import Severity
 
 Tone = Literal["good", "bad", "neutral"]
+Direction = Literal["ltr", "rtl"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +36,19 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A key figure with its changes."""
+    """A key figure with its changes.
+
+    ``sparkline`` is how the figure went, the oldest value first, ``None`` where no history of it is
+    known; ``trend`` says the same in words, for whoever does not see the line; ``spark`` is the line
+    as a picture.
+    """
 
     label: str
     value: str
     changes: tuple[Change, ...] = ()
+    sparkline: tuple[float, ...] | None = None
+    trend: str = ""
+    spark: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +92,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class TableBlock:
-    """A table, cut to what a mail can show; ``more`` says what was cut."""
+    """A table, cut to what a mail can show; ``more`` says what was cut, and which file has the whole."""
 
     title: str
     headings: tuple[Heading, ...]
@@ -88,8 +101,71 @@ class TableBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a whole table: as it is printed, and as a spreadsheet calculates with it.
+
+    ``value`` is a fraction where the text is a percent, ``None`` where there is none; a name is text.
+    """
+
+    text: str
+    value: Decimal | date | datetime | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DataColumn:
+    """A column of a whole table; ``pattern`` is the spreadsheet's number format, empty for text."""
+
+    label: str
+    unit: str
+    number: bool
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DataTable:
+    """A table with all its rows and columns, for workbook, CSV and PDF; ``name`` is fit for a file."""
+
+    name: str
+    title: str
+    columns: tuple[DataColumn, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """SQL that figures were computed by, and what it ran over: dataset names with content hashes."""
+
+    number: int
+    sql: str
+    datasets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CitedFigure:
+    """A figure in a sentence: its id, label and value, and the number of its :class:`Query`."""
+
+    fact_id: str
+    label: str
+    value: str
+    query: int
+
+
+@dataclass(frozen=True, slots=True)
+class Footnote:
+    """What a sentence stands on: sentence → figures → SQL."""
+
+    number: int
+    sentence: str
+    figures: tuple[CitedFigure, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the report comes from: lines of the footer."""
+    """Where the report comes from: lines of the footer.
+
+    ``datasets`` are (name, full content hash). ``grounding`` says how many sentences the checks pass,
+    empty where none ran. ``timezone`` names the zone of the times in the report.
+    """
 
     model: str
     simulated: bool
@@ -97,6 +173,9 @@ class Provenance:
     cost: str
     calls: str
     generated: str
+    datasets: tuple[tuple[str, str], ...] = ()
+    grounding: str = ""
+    timezone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +183,10 @@ class Document:
     """A report.
 
     ``period`` is written out for reading, empty where there is none. ``notes`` name what should be in
-    the report and is not. ``language`` is that of the fixed words, for ``lang``.
+    the report and is not. ``language`` is for ``lang``, ``direction`` for ``dir``. ``empty`` marks a
+    report on no data. ``fallback`` says that no model wrote the text, and why, and is empty where one
+    did. ``tables`` are cut for reading; ``data`` holds all tables whole. ``attached`` names the files
+    that go with the mail.
     """
 
     title: str
@@ -123,3 +205,16 @@ class Document:
     actions: tuple[RichText, ...]
     notes: tuple[str, ...]
     provenance: Provenance
+    direction: Direction = "ltr"
+    empty: bool = False
+    fallback: str = ""
+    footnotes: tuple[Footnote, ...] = ()
+    queries: tuple[Query, ...] = ()
+    data: tuple[DataTable, ...] = ()
+    attached: tuple[str, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Every picture that the HTML shows by its ``content_id``."""
+        sparks = (card.spark for card in self.cards)
+        return (*(s for s in sparks if s is not None), *(chart.picture for chart in self.charts))
