@@ -90,6 +90,12 @@ def plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def label_of(name: str) -> str:
+    """Return a name as a label: ``avg_delay`` as ``Avg delay``."""
+    text = one_line(name.replace("_", " "), TEXT_LIMIT)
+    return text[:1].upper() + text[1:]
+
+
 def name_slug(text: str) -> str:
     """Return the text in the characters of a fact's id, without dots; empty if none is left."""
     folded = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()

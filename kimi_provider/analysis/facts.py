@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kimi_provider.analysis.cells import (
     TEXT_LIMIT,
     key_of,
+    label_of,
     name_slug,
     plain,
     row_slugs,
@@ -145,7 +146,7 @@ class _MetricRun:
             return facts, None
         return facts, FactTable(
             id=self.metric.id,
-            label=self.metric.label or _words(self.metric.id),
+            label=self.metric.label or label_of(self.metric.id),
             columns=tuple(_table_column(column) for column in columns),
             rows=tuple(table_rows),
             lineage=lineage,
@@ -183,7 +184,7 @@ class _MetricRun:
             key = name in self.metric.key
             inferred = unit_of(kind)
             unit = declared.unit or (inferred if inferred in _TEXTUAL or not key else Unit.TEXT)
-            label = declared.label or _words(name)
+            label = declared.label or label_of(name)
             columns.append(_Column(index, name, label, unit, declared, key))
         if all(column.key for column in columns):
             raise self._error("returns no column besides its key")
@@ -340,12 +341,6 @@ def _table_column(column: _Column) -> TableColumn:
         decimals=column.declared.decimals,
         key=column.key,
     )
-
-
-def _words(name: str) -> str:
-    """``avg_delay`` as a label: ``Avg delay``."""
-    text = one_line(name.replace("_", " "), TEXT_LIMIT)
-    return text[:1].upper() + text[1:]
 
 
 def _documented(sql: str, parameters: Mapping[str, object]) -> str:
