@@ -63,12 +63,15 @@ class FindingBlock:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG. ``width`` and ``height`` are what it is shown at, in CSS pixels; it has twice as many."""
+    """A PNG (of a logo: as ``media_type`` says). ``width`` and ``height`` are what it is shown at, in
+    CSS pixels; a chart has twice as many.
+    """
 
     content_id: str
     png: bytes
     width: int
     height: int
+    media_type: str = "image/png"
 
 
 @dataclass(frozen=True, slots=True)
