@@ -1,0 +1,152 @@
+"""A whole Airflow in processes of its own: API server, scheduler, DAG processor, triggerer."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+START = 120.0
+"""Seconds that a start may take on a busy machine."""
+RUN = 180.0
+ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
+
+
+@dataclass
+class Airflow:
+    """A running Airflow, by its REST API, and the simulator beside it."""
+
+    api: httpx.Client
+    simulator: httpx.Client
+    home: Path
+    process: subprocess.Popen[str]
+
+    def trigger(self, dag_id: str, logical_date: str | None = None) -> str:
+        """Start a run; return its id."""
+        day = f"{logical_date}T00:00:00Z" if logical_date else None
+        answer = self.api.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": day})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        return str(self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
+        """Return each task's state by its id."""
+        found = self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")
+        return {ti["task_id"]: ti["state"] for ti in found["task_instances"]}
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries"
+        return self.get(f"{path}/return_value?deserialize=true")["value"]
+
+    def get(self, path: str) -> Any:
+        answer = self.api.get(path)
+        assert answer.status_code == 200, (path, answer.text)
+        return answer.json()
+
+    def wait(self, what: str, condition: Callable[[], object], seconds: float = RUN) -> Any:
+        """Wait until a condition gives something true; return that."""
+        end = time.monotonic() + seconds
+        while not (found := condition()):
+            assert self.process.poll() is None, f"Airflow ended while {what} was waited for"
+            assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
+            time.sleep(0.5)
+        return found
+
+    def finish(self, dag_id: str, run_id: str) -> str:
+        """Wait for the end of a run; return its state."""
+        self.wait(f"the end of {run_id}", lambda: self.run_state(dag_id, run_id) in ENDED)
+        return self.run_state(dag_id, run_id)
+
+    def mails(self) -> list[dict[str, Any]]:
+        return list(self.simulator.get("/_simulator/mailbox").json()["messages"])
+
+    def script(self, **scenario: Any) -> None:
+        """Tell the simulated model what to do."""
+        self.simulator.post("/_simulator/scenario", json=scenario).raise_for_status()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    """Start everything once for all tests of a session."""
+    home = tmp_path_factory.mktemp("standalone")
+    here = Path(__file__).parent
+    dags = home / "dags"
+    shutil.copytree(here / "dags", dags)
+    shutil.copy(here.parents[1] / "dags" / "example_flight_report.py", dags)
+    port = free_port()
+    log = home / "standalone.log"
+    environment = {**os.environ, "AIRFLOW_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+    # A database of the unit tests must not be this one's.
+    environment.pop("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", None)
+    command = [sys.executable, "-m", "kimi_provider.testing.standalone"]
+    with (
+        log.open("w") as out,
+        subprocess.Popen(
+            [*command, "--port", str(port), "--dags", str(dags)],
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as api,
+    ):
+        try:
+            mailbox = _eventually(
+                lambda: re.search(r"(http://\S+)/mailbox", log.read_text()), process, log
+            )
+            wanted = {path.stem for path in dags.glob("*.py")}
+            _eventually(lambda: _log_in(api), process, log)
+            _eventually(lambda: wanted <= _dag_ids(api), process, log)
+            with httpx.Client(base_url=mailbox.group(1), timeout=30) as simulator:
+                yield Airflow(api, simulator, home, process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def _log_in(api: httpx.Client) -> bool:
+    try:
+        answer = api.get("/auth/token")
+    except httpx.TransportError:
+        return False
+    if answer.status_code not in {200, 201}:
+        return False
+    api.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    return True
+
+
+def _dag_ids(api: httpx.Client) -> set[str]:
+    answer = api.get("/api/v2/dags")
+    return {dag["dag_id"] for dag in answer.json()["dags"]} if answer.status_code == 200 else set()
+
+
+def _eventually(condition: Callable[[], Any], process: subprocess.Popen[str], log: Path) -> Any:
+    end = time.monotonic() + START
+    while not (found := condition()):
+        if process.poll() is not None or time.monotonic() > end:
+            tail = "\n".join(log.read_text().splitlines()[-40:])
+            pytest.fail(f"Airflow did not start within {START:g} s:\n{tail}")
+        time.sleep(0.5)
+    return found
