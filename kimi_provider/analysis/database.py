@@ -45,11 +45,15 @@ class QueryResult:
     :ivar columns: name and DuckDB type of each column.
     :ivar rows: the rows, as Python values; a time with a zone is a ``datetime`` in UTC.
     :ivar truncated: whether there were more rows than were asked for.
+    :ivar datasets: the datasets that it read.
+    :ivar invented: positions of the columns that no data went into.
     """
 
     columns: tuple[tuple[str, str], ...]
     rows: list[tuple[object, ...]]
     truncated: bool
+    datasets: frozenset[str] = frozenset()
+    invented: frozenset[int] = frozenset()
 
 
 class Database:
@@ -172,7 +176,13 @@ class Database:
             rows = cursor.fetchall() if max_rows is None else cursor.fetchmany(max_rows + 1)
         truncated = max_rows is not None and len(rows) > max_rows
         kept = rows[:max_rows] if truncated else rows
-        return QueryResult(columns, [_with_times(row, columns, zoned) for row in kept], truncated)
+        return QueryResult(
+            columns,
+            [_with_times(row, columns, zoned) for row in kept],
+            truncated,
+            statement.datasets,
+            frozenset(position % len(columns) for position in statement.invented),
+        )
 
     @contextmanager
     def _guarded(

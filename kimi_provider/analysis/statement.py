@@ -44,6 +44,9 @@ _INFLATING_FUNCTIONS = {
     "repeat": slice(1, 2),
     "rpad": slice(1, 2),
 }
+# What of an expression comes from data: columns, or how many rows there are.
+_FROM_DATA = {"COLUMN_REF", "STAR", "SUBQUERY", "WINDOW"}
+_COUNTING = {"count", "count_star", "sum"}
 _FORMATTING_FUNCTIONS = {"format", "printf"}
 _WIDE_FORMAT = re.compile(r"[0-9]{4,}|\*|\{[^}]*\{")
 _MAX_SIZE = 1_000
@@ -56,10 +59,15 @@ class Statement:
 
     :ivar sql: its text, without a closing semicolon.
     :ivar parameters: names of the parameters that it uses.
+    :ivar datasets: the tables that it reads.
+    :ivar invented: positions of the columns that no data goes into (``SELECT 42``), from the end
+        where negative.
     """
 
     sql: str
     parameters: frozenset[str]
+    datasets: frozenset[str]
+    invented: frozenset[int]
 
 
 def inspect_statement(
@@ -99,10 +107,44 @@ def inspect_statement(
         raise ConfigurationError("The SQL is nested too deeply: simplify it.") from None
     if tree.get("error") or len(tree.get("statements", ())) != 1:
         raise ConfigurationError(f"Only a SELECT is allowed: {tree.get('error_message', 'unknown')}.")
-    parameters = _check(tree["statements"][0]["node"], datasets, reserved)
+    node = tree["statements"][0]["node"]
+    parameters = _check(node, datasets, reserved)
     # json_serialize_sql and extract_statements agree that there is one statement: what follows the
     # last semicolon, if there is one at the end, is empty.
-    return Statement(statements[0].query.rstrip().rstrip(";"), frozenset(parameters))
+    return Statement(
+        statements[0].query.rstrip().rstrip(";"),
+        frozenset(parameters),
+        _read(node, datasets),
+        frozenset(_invented(node)),
+    )
+
+
+def _read(tree: object, datasets: Collection[str]) -> frozenset[str]:
+    """Return the datasets that a checked statement names; a CTE of such a name stands before it."""
+    nodes = list(_nodes(tree))
+    ctes = {str(name).lower() for node in nodes for name in _cte_names(node)}
+    tables = {str(n["table_name"]).lower() for n in nodes if n.get("type") == "BASE_TABLE"}
+    return frozenset(name for name in datasets if name.lower() in tables - ctes)
+
+
+def _invented(node: dict[str, Any]) -> Iterator[int]:
+    """Find the columns that hold what the statement's writer thought of, not what the data says."""
+    if node.get("type") == "SET_OPERATION_NODE":
+        for part in (node.get("left"), node.get("right"), *node.get("children", ())):
+            if isinstance(part, dict):
+                yield from _invented(part)
+        return
+    chosen = node.get("select_list", ())
+    kinds = [{str(inner.get("class")) for inner in _nodes(item)} for item in chosen]
+    stars = [position for position, found in enumerate(kinds) if "STAR" in found]
+    for position, found in enumerate(kinds):
+        counts = any(inner.get("function_name") in _COUNTING for inner in _nodes(chosen[position]))
+        if found & _FROM_DATA or counts:
+            continue
+        if not stars or position < stars[0]:
+            yield position
+        elif position > stars[-1]:
+            yield position - len(kinds)
 
 
 def _check(tree: object, datasets: Collection[str], reserved: Collection[str]) -> set[str]:

@@ -286,9 +286,14 @@ def query(flights, sql, number=7, **options):
 def test_each_cell_of_a_query_is_a_fact_that_can_be_cited(flights):
     sql = 'SELECT carrier, flights AS "Number of flights", delay, day FROM flights ORDER BY flights'
     output = query(flights, sql)
-    assert output.text == (
-        "id,carrier,Number_of_flights,delay,day\nq7.r0,UA,10,12.5,2013-02-08\nq7.r1,AA,20,,2013-02-09\n"
-    )
+    opening, *lines, closing = output.text.splitlines()
+    assert lines == [
+        "id,carrier,Number_of_flights,delay,day",
+        "q7.r0,UA,10,12.5,2013-02-08",
+        "q7.r1,AA,20,,2013-02-09",
+    ]
+    assert opening.startswith('<rows fence="')
+    assert closing == opening.replace("<rows", "</rows")
     facts = {fact.id: fact for fact in output.facts}
     assert len(facts) == 8
     cell = facts["q7.r0.Number_of_flights"]
@@ -301,16 +306,17 @@ def test_each_cell_of_a_query_is_a_fact_that_can_be_cited(flights):
 
 
 def test_columns_of_one_name_and_cells_of_odd_kinds_have_ids_too(flights):
-    output = query(flights, 'SELECT 1 AS a, 2 AS "a!", 3 AS "ä", [1, 2] AS b FROM flights LIMIT 1')
+    sql = 'SELECT flights AS a, flights AS "a!", flights AS "ä", [flights, 2] AS b FROM flights LIMIT 1'
+    output = query(flights, sql)
     ids = [fact.id for fact in output.facts]
     assert len(set(ids)) == 4
     assert all(set(one) <= set("abcdefghijklmnopqrstuvwxyz0123456789._") for one in ids)
-    assert output.facts[3].value == "[1, 2]"
+    assert output.facts[3].value == "[10, 2]"
     assert output.facts[3].unit is Unit.TEXT
 
 
 def test_many_rows_are_cut_and_said_so(flights):
-    output = query(flights, "SELECT range AS n FROM range(500)", max_rows=3)
+    output = query(flights, "SELECT range + flights AS n FROM flights, range(500)", max_rows=3)
     assert len(output.facts) == 3
     assert "only the first 3" in output.text
     assert "(no rows)" in query(flights, "SELECT * FROM flights WHERE false").text
