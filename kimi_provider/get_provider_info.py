@@ -40,6 +40,7 @@ def get_provider_info() -> _Json:
                     "kimi_provider.operators.batch",
                     "kimi_provider.operators.chat",
                     "kimi_provider.operators.fetch",
+                    "kimi_provider.operators.fetch_sql",
                     "kimi_provider.operators.report",
                 ],
             },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ipaddress
 import os
+import pwd
 import secrets
 import shutil
 import socket
@@ -12,8 +13,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 if "airflow" in sys.modules:
     raise pytest.UsageError("Airflow was imported before the tests could give it a home of its own.")
@@ -24,7 +29,7 @@ atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 for _name in [
     name
     for name in os.environ
-    if name.startswith(("AIRFLOW", "KIMI_", "SENDGRID_", "REPORT_"))
+    if (name.startswith(("AIRFLOW", "KIMI_", "SENDGRID_", "REPORT_")) and name != "KIMI_TEST_POSTGRES")
     or name.lower() in {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 ]:
     del os.environ[_name]
@@ -98,3 +103,61 @@ def airflow_db(airflow_home: Path) -> Path:
     if done.returncode:
         pytest.fail(f"airflow db migrate failed:\n{done.stdout}\n{done.stderr}")
     return airflow_home / "airflow.db"
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------
+
+_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a PostgreSQL: the one of $KIMI_TEST_POSTGRES, or a private one that ends with the tests."""
+    given = os.environ.get("KIMI_TEST_POSTGRES")
+    if given:
+        yield given
+        return
+    if not _BINARIES:
+        pytest.skip("There is no PostgreSQL here: neither $KIMI_TEST_POSTGRES nor /usr/lib/postgresql.")
+    folder = Path(tempfile.mkdtemp(prefix="kimi-postgres-"))
+    # It refuses to run as root.
+    user: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        account = pwd.getpwnam("nobody")
+        user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    binaries, data = _BINARIES[-1].parent, folder / "data"
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = {
+        "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder,
+        "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "timezone": "Asia/Tokyo",
+    }  # fmt: skip
+    try:
+        made = subprocess.run(
+            [binaries / "initdb", "-D", data, "-A", "trust", "-U", "tester", "-E", "UTF8", "--locale=C"],
+            capture_output=True, text=True, check=False, cwd=folder, **user,
+        )  # fmt: skip
+        if made.returncode:
+            pytest.skip(f"PostgreSQL cannot be set up here: {made.stderr.strip()[-300:]}")
+        command = [binaries / "pg_ctl", "-D", data, "-w", "-t", "60", "-l", folder / "log"]
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        # Its output is no pipe, which the server would hold open.
+        started = subprocess.run(
+            [*command, "-o", options, "start"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, cwd=folder, **user,
+        )  # fmt: skip
+        if started.returncode:
+            pytest.skip(f"PostgreSQL does not start here: {(folder / 'log').read_text()[-300:]}")
+        try:
+            yield f"postgresql://tester@127.0.0.1:{port}/postgres"
+        finally:
+            subprocess.run(
+                [*command, "-m", "immediate", "stop"],
+                capture_output=True,
+                check=False,
+                cwd=folder,
+                **user,
+            )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
