@@ -106,6 +106,38 @@ def write_text(path: StoragePath, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+# Where fsspec's "create" is one conditional request; the other stores look first and write then.
+_EXCLUSIVE_PROTOCOLS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"})
+
+
+def create_bytes(path: StoragePath, data: bytes) -> None:
+    """Write a small file that must not be there yet, whole or not at all.
+
+    :raises FileExistsError: if something is there; of several writers at once, all but one see this
+        (see :func:`creates_exclusively`).
+    :raises OSError: if the storage refuses.
+    """
+    target = local_path(path)
+    if target is None:
+        store = path.fs  # type: ignore[attr-defined] — only Airflow's paths are not local
+        store.pipe_file(path.path, data, mode="create")  # type: ignore[attr-defined] — see above
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        scratch.write_bytes(data)
+        _flush_to_disk(scratch)
+        # A link appears with its whole content, and not where a file is; a rename would replace it.
+        os.link(scratch, target)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def creates_exclusively(path: StoragePath) -> bool:
+    """Whether :func:`create_bytes` holds against writers at the same time: local, S3, GCS, Azure."""
+    return local_path(path) is not None or getattr(path, "protocol", None) in _EXCLUSIVE_PROTOCOLS
+
+
 def read_bytes(path: StoragePath) -> bytes:
     """Read a small file.
 
