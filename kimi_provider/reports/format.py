@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
-from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from kimi_provider.exceptions import ConfigurationError
-from kimi_provider.reports.text import one_line
-from kimi_provider.reports.words import words
+from kimi_provider.reports import moments
+from kimi_provider.reports.text import one_line, strip_hidden
+from kimi_provider.reports.words import LANGUAGES, form, words
 from kimi_provider.schemas import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from babel import Locale
     from babel.numbers import NumberPattern
 
+    from kimi_provider.reports.document import Direction
     from kimi_provider.schemas import Fact
 
 _MINUS = "\N{MINUS SIGN}"
@@ -76,8 +78,19 @@ class Formatter:
             return Locale.parse(self.locale.replace("-", "_"))
         except (UnknownLocaleError, ValueError, TypeError) as error:
             raise ConfigurationError(
-                f"Locale {self.locale!r} is not known. Name one such as 'en', 'en_GB' or 'pl'."
+                f"Locale {self.locale!r} is not known. Every locale of Unicode's CLDR is, such as "
+                f"'en_GB', 'de' or 'ar'; the fixed words are there in: {', '.join(LANGUAGES)}."
             ) from error
+
+    @property
+    def direction(self) -> Direction:
+        """Which way the locale's language is written."""
+        return "rtl" if self._locale.text_direction == "rtl" else "ltr"
+
+    @property
+    def tag(self) -> str:
+        """The locale as a BCP 47 tag, for ``lang``."""
+        return str(self._locale).replace("_", "-")
 
     @cached_property
     def _zone(self) -> ZoneInfo:
@@ -108,6 +121,7 @@ class Formatter:
             decimals=0 if style is Style.ROUNDED else fact.decimals,
             style=style,
             points=points,
+            pattern=fact.format,
         )
 
     def number(
@@ -119,6 +133,7 @@ class Formatter:
         decimals: int | None = None,
         style: Style = Style.PLAIN,
         points: bool = False,
+        pattern: str | None = None,
     ) -> str:
         """Print a number with its unit.
 
@@ -126,10 +141,25 @@ class Formatter:
         :param unit_label: see :class:`~kimi_provider.schemas.Fact`.
         :param decimals: places to print; ``None``: as usual for the unit and the size.
         :param points: whether a ``percent`` is the difference of two: it prints in percentage points.
+        :param pattern: a number pattern of Unicode's LDML, in place of unit and decimals; points keep
+            their words and take its decimals.
+        :raises ConfigurationError: if the pattern is none.
         """
-        places, least = _usual_decimals(value, unit) if decimals is None else (decimals, decimals)
+        own = self._pattern(pattern) if pattern else None
+        if own is not None and (points or style in (Style.ROUNDED, Style.COMPACT)):
+            least, places = (0, 0) if style is Style.ROUNDED else own.frac_prec
+            own = None
+        else:
+            places, least = _usual_decimals(value, unit) if decimals is None else (decimals, decimals)
         label = one_line(unit_label or "", 20)
-        body = self._body(abs(value), unit, label, (least, places), style=style, points=points)
+        if own is not None and abs(value) < _SCIENTIFIC_FROM:
+            body = one_line(own.apply(abs(value), self._locale, currency=label or "USD"))
+        else:
+            body = self._body(abs(value), unit, label, (least, places), style=style, points=points)
+        if self.direction == "rtl":
+            body = strip_hidden(
+                body
+            )  # the marks that CLDR adds would turn the sign away from its number
         if not any(c.isdigit() and int(c) for c in body):
             return body
         if value < 0:
@@ -152,7 +182,9 @@ class Formatter:
         body = plain
         if points:
             short = style in (Style.SIGNED, Style.PLAIN)
-            body = f"{plain} {self.words['percentage_points_short' if short else 'percentage_points']}"
+            shown = round(value * 100, fraction[1])
+            name = "percentage_points_short" if short else "percentage_points"
+            body = f"{plain} {form(self.words, name, shown)}"
         elif unit is Unit.PERCENT:
             body = f"{self._plain(value * 100, fraction)}%" if huge else self._percent(value, fraction)
         elif style is Style.NUMBER:
@@ -197,6 +229,10 @@ class Formatter:
         """Print a whole number."""
         return self.number(Decimal(value), Unit.COUNT)
 
+    def counted(self, name: str, number: int, **fields: str) -> str:
+        """Print the fixed word that goes with a number, with it as ``{count}``: ``and 214 more``."""
+        return form(self.words, name, number).format(count=self.count(number), **fields)
+
     def unit_heading(self, unit: Unit, unit_label: str | None) -> str:
         """Return what stands for the unit once over a column or an axis; empty where it needs none."""
         if unit in _DURATIONS:
@@ -205,26 +241,35 @@ class Formatter:
             return one_line(unit_label or "", 20)
         return ""
 
-    def moment(self, text: str, length: Literal["medium", "full"] = "medium") -> str:
-        """Print an ISO 8601 date or time; text that is neither comes back as one clean line."""
-        from babel import dates
-
-        try:
-            if len(text) <= len("2013-02-08"):
-                return dates.format_date(date.fromisoformat(text), length, locale=self._locale)
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            return one_line(text)
-        return self.time(moment)
+    def moment(self, text: str, length: moments.Length = "medium") -> str:
+        """Print an ISO 8601 date, time, week, month or interval; other text comes back as one line."""
+        week = moments.week(text, self.words, self._locale)
+        return week or moments.moment(text, self._locale, self._zone, length)
 
     def time(self, moment: datetime) -> str:
         """Print a date and time; in the report's zone, and naming it, where the moment has an offset."""
-        from babel import dates
+        return moments.point(moment, self._locale, self._zone)
 
-        local = moment if moment.tzinfo is None else moment.astimezone(self._zone)
-        day = dates.format_date(local, "medium", locale=self._locale)
-        hour = dates.format_time(local.replace(tzinfo=None), "short", locale=self._locale)
-        return one_line(f"{day}, {hour} {local.tzname() or ''}")
+    def local(self, moment: datetime) -> datetime:
+        """Return a moment in the report's zone, without the offset, as a spreadsheet holds it."""
+        return moment if moment.tzinfo is None else moment.astimezone(self._zone).replace(tzinfo=None)
+
+    def relative(self, text: str, now: datetime) -> str:
+        """Say how long before a moment an ISO 8601 date or week was; empty where that says nothing."""
+        return moments.relative(text, self.local(now).date(), self.words, self._locale)
+
+    def _pattern(self, pattern: str) -> NumberPattern:
+        from babel.numbers import parse_pattern
+
+        try:
+            if not set("#0@") & set(pattern):
+                raise ValueError(pattern)  # noqa: TRY301 — Babel takes a pattern without a number
+            return parse_pattern(pattern)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"Number format {one_line(pattern, 40)!r} is not a pattern of Unicode's LDML. "
+                "Write one such as '#,##0.00' or '0.0%'."
+            ) from error
 
 
 def _with_decimals(pattern: NumberPattern, fraction: tuple[int, int]) -> NumberPattern:

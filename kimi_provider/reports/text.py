@@ -12,6 +12,8 @@ _HIDDEN = re.compile(
     "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\u0085\u2028\u2029]")
+# All white space but the two spaces that keep the digits of a number together.
+_SPACE = re.compile("[^\\S\u00a0\u202f]+")
 _DROPPED_CATEGORIES = frozenset({"Cc", "Co", "Cs"})
 
 
@@ -29,7 +31,7 @@ def one_line(text: str, limit: int | None = None) -> str:
     :param text: any text; runs of white space, line breaks among them, become one space.
     :param limit: most characters to keep; a longer line ends in an ellipsis, at a word where it can.
     """
-    line = " ".join(strip_hidden(text).split())
+    line = _SPACE.sub(" ", strip_hidden(text)).strip()
     if limit is None or len(line) <= limit:
         return line
     cut = line[: limit - 1]
