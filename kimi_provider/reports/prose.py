@@ -12,14 +12,15 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count, repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from markupsafe import Markup, escape
 
 from kimi_provider.exceptions import RenderError
 from kimi_provider.reports.format import Formatter, Style
-from kimi_provider.reports.text import one_line, strip_hidden
+from kimi_provider.reports.text import clipped, isolated, one_line, strip_hidden
+from kimi_provider.reports.tree import Node, tree
 from kimi_provider.schemas import Unit
 
 if TYPE_CHECKING:
@@ -36,20 +37,30 @@ _MARK = re.compile("\ue000(\\d+)\ue001")
 _BARE_LINK = re.compile(r"(?:\b[a-z][a-z0-9+.-]*://|\bwww\.)[^\s<>]+", re.IGNORECASE)
 _LEAVES = {"softbreak": " ", "hardbreak": "\n"}
 _TAGS = {"a", "blockquote", "br", "code", "em", "h4", "hr", "li", "ol", "p", "pre", "strong", "ul"}
+_SENTENCE_END = re.compile(r"(?<=[.!?…。؟])\s+|\n+")
 # A short figure must not be torn apart at a line's end; a long name must be.
 _UNBREAKABLE = 24
 
 
 @dataclass(frozen=True, slots=True)
 class RichText:
-    """One text for both parts of a mail: safe HTML, and the same words plain."""
+    """One text for every rendering: safe HTML, the same words plain, and as a tree."""
 
     html: Markup
     text: str
+    tree: tuple[Node, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is anything to print."""
         return bool(self.text)
+
+
+class _Value(NamedTuple):
+    """What a reference prints as."""
+
+    fact_id: str
+    text: str
+    html: Markup
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ class Prose:
         """
         marked, values = self._mark(text)
         tokens = self._allowed(self._markdown.parseInline(_joined(marked)))
-        return one_line(_fill_plain(_plain(tokens), values), limit)
+        return clipped(_fill_plain(_plain(tokens), values), limit)
 
     def inline(self, text: str) -> RichText:
         """Print a text of one paragraph.
@@ -88,6 +99,22 @@ class Prose:
         :raises RenderError: if a reference names no fact or no style.
         """
         return self._rich(text, block=True)
+
+    def sentences(self, text: str) -> list[tuple[str, tuple[str, ...]]]:
+        """Return each sentence as it prints, with the ids of the facts that it cites, in order.
+
+        :raises RenderError: if a reference names no fact or no style.
+        """
+        marked, values = self._mark(text)
+        plain = _plain(self._allowed(self._markdown.parse(marked)))
+        return [
+            (
+                clipped(_fill_plain(sentence, values)),
+                tuple(dict.fromkeys(values[int(mark[1])].fact_id for mark in _MARK.finditer(sentence))),
+            )
+            for sentence in _SENTENCE_END.split(plain)
+            if sentence.strip()
+        ]
 
     @cached_property
     def _markdown(self) -> MarkdownIt:
@@ -108,12 +135,16 @@ class Prose:
             url_schemes={"https"},
             link_rel="noopener noreferrer",
         )
-        html = _MARK.sub(lambda mark: values[int(mark[1])][1], markup)
-        return RichText(Markup(html.strip()), _fill_plain(_plain(tokens), values))  # noqa: S704 — sanitized above
+        html = _MARK.sub(lambda mark: values[int(mark[1])].html, markup)
+        return RichText(
+            Markup(html.strip()),  # noqa: S704 — sanitized above
+            _fill_plain(_plain(tokens), values),
+            tree(tokens, lambda words: _filled(words, values)),
+        )
 
-    def _mark(self, text: str) -> tuple[str, list[tuple[str, Markup]]]:
+    def _mark(self, text: str) -> tuple[str, list[_Value]]:
         """Replace each reference by a mark; return the text and what each mark stands for."""
-        values: list[tuple[str, Markup]] = []
+        values: list[_Value] = []
 
         def mark(match: re.Match[str]) -> str:
             values.append(self._value(match[1], match[2]))
@@ -128,7 +159,7 @@ class Prose:
             )
         return marked, values
 
-    def _value(self, fact_id: str, style: str | None) -> tuple[str, Markup]:
+    def _value(self, fact_id: str, style: str | None) -> _Value:
         fact = self.facts.get(fact_id)
         if fact is None:
             raise RenderError(
@@ -142,12 +173,16 @@ class Prose:
                 f"The analysis asks for the fact {fact_id!r} in the style {style!r}. "
                 f"Styles are: {', '.join(Style)}."
             ) from error
+        right_to_left = self.formatter.direction == "rtl"
+        text = isolated(value) if right_to_left else value
         if fact.unit is Unit.TEXT or isinstance(fact.value, str):
             # Names come from the data: their direction must not reorder our sentence.
-            return value, Markup("<bdi>{}</bdi>").format(value)
+            return _Value(fact_id, text, Markup("<bdi>{}</bdi>").format(value))
         if len(value) <= _UNBREAKABLE:
-            return value, Markup('<span class="figure">{}</span>').format(value)
-        return value, escape(value)
+            # A sign before a number would end up behind it among letters written right to left.
+            mark = '<bdi class="figure">{}</bdi>' if right_to_left else '<span class="figure">{}</span>'
+            return _Value(fact_id, text, Markup(mark).format(value))  # noqa: S704 — one of two constants
+        return _Value(fact_id, text, escape(value))
 
     def _allowed(self, tokens: Sequence[Token]) -> list[Token]:
         """Take images and foreign links out, and make every heading a small one."""
@@ -188,8 +223,17 @@ def _joined(marked: str) -> str:
     return " ".join(marked.split())
 
 
-def _fill_plain(text: str, values: Sequence[tuple[str, Markup]]) -> str:
-    return _MARK.sub(lambda mark: values[int(mark[1])][0], text).strip()
+def _fill_plain(text: str, values: Sequence[_Value]) -> str:
+    return _MARK.sub(lambda mark: values[int(mark[1])].text, text).strip()
+
+
+def _filled(text: str, values: Sequence[_Value]) -> Iterator[Node]:
+    """Split text at its marks: words between them, and a figure for each."""
+    for at, part in enumerate(_MARK.split(text)):
+        if at % 2:
+            yield Node("figure", values[int(part)].text)
+        elif part:
+            yield Node("text", part)
 
 
 def _plain(tokens: Sequence[Token]) -> str:

@@ -25,16 +25,30 @@ def strip_hidden(text: str) -> str:
     )
 
 
+def isolated(text: str) -> str:
+    """Wrap text so that its direction and that of its surroundings leave each other alone.
+
+    The marks are Unicode's FIRST STRONG ISOLATE and POP DIRECTIONAL ISOLATE (UAX 9).
+    """
+    return f"\u2068{text}\u2069" if text else text
+
+
 def one_line(text: str, limit: int | None = None) -> str:
     """Return the text as one clean line.
 
     :param text: any text; runs of white space, line breaks among them, become one space.
     :param limit: most characters to keep; a longer line ends in an ellipsis, at a word where it can.
     """
-    line = _SPACE.sub(" ", strip_hidden(text)).strip()
+    return clipped(strip_hidden(text), limit)
+
+
+def clipped(text: str, limit: int | None = None) -> str:
+    """Return text that is clean already, and may hold our own isolates, as one line; see above."""
+    line = _SPACE.sub(" ", text).strip()
     if limit is None or len(line) <= limit:
         return line
     cut = line[: limit - 1]
     at_word = cut.rsplit(" ", 1)[0]
     # A word cut is ugly, a line cut by half is worse.
-    return (at_word if len(at_word) > limit * 0.6 else cut).rstrip(" ,;:.-(") + "…"
+    kept = (at_word if len(at_word) > limit * 0.6 else cut).rstrip(" ,;:.-(") + "…"
+    return kept + "\u2069" * (kept.count("\u2068") - kept.count("\u2069"))
