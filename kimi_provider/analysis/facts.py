@@ -124,7 +124,8 @@ class _MetricRun:
                 "returned no row, where one is needed: let its SQL aggregate, or check that the data "
                 "has what it selects"
             )
-        lineage = Lineage(sql=_documented(self.metric.sql, parameters), datasets=dict(self.hashes))
+        read = {name: self.hashes[name] for name in sorted(result.datasets & self.hashes.keys())}
+        lineage = Lineage(sql=_documented(self.metric.sql, parameters), datasets=read)
         period = period_text(self.period, parameters)
         baselines = [self._baseline(spec, parameters, columns) for spec in comparisons]
         facts: list[Fact] = []
@@ -244,6 +245,7 @@ class _MetricRun:
             unit=column.unit,
             unit_label=declared.unit_label,
             decimals=declared.decimals,
+            format=declared.format,
             good=declared.good,
             kpi=declared.kpi,
             period=period,
@@ -309,6 +311,7 @@ class _MetricRun:
                         "unit": Unit.PERCENT,
                         "unit_label": None,
                         "decimals": None,
+                        "format": None,
                         "change": True,
                     }
                 ),
@@ -339,6 +342,7 @@ def _table_column(column: _Column) -> TableColumn:
         unit=column.unit,
         unit_label=column.declared.unit_label,
         decimals=column.declared.decimals,
+        format=column.declared.format,
         key=column.key,
     )
 

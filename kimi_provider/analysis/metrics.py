@@ -22,6 +22,13 @@ ParameterType = Literal["date", "datetime", "int", "float", "str", "bool"]
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
+# A number pattern of Unicode's LDML: digits once, with what stands around them.
+Format = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^0-9#,.]{0,12}[#,]*[0,]*[#0](?:\.0*#*)?(?:E\+?0+)?[^0-9#]{0,12}$"),
+]
+
+
 class MetricColumn(Value):
     """How a metric's column is named, printed and judged; the fields are those of a ``Fact``."""
 
@@ -29,6 +36,7 @@ class MetricColumn(Value):
     unit: Unit | None = None
     unit_label: str | None = None
     decimals: int | None = Field(default=None, ge=0, le=12)
+    format: Format | None = None
     good: Literal["up", "down"] | None = None
     kpi: bool = False
 

@@ -95,6 +95,29 @@ class TestScalars:
         assert delay.value == Decimal(repr((10.5 + 20.5 + 4.0) / 3))
         assert (delay.decimals, delay.good, delay.period) == (1, "down", "2013-02-08")
 
+    def test_a_format_goes_to_figure_baseline_and_column_but_not_to_the_percent(self, compute):
+        columns = {"delay": {"unit": "minutes", "format": "#,##0.00"}}
+        facts = by_id(compute(BY_CARRIER | {"columns": columns}, comparisons=(DAY_BEFORE,)))
+        formats = {end: facts[f"by_carrier.UA.delay{end}"].format for end in (
+            "", ".day_before", ".day_before.delta", ".day_before.percent")}  # fmt: skip
+        assert list(formats.values()) == ["#,##0.00", "#,##0.00", "#,##0.00", None]
+        table = compute(BY_CARRIER | {"columns": columns}).tables[0]
+        assert [column.format for column in table.columns] == [None, None, "#,##0.00"]
+
+    @pytest.mark.parametrize("pattern", ["0", "#,##0.00", "0.0%", "¤#,##0", "0.###E0", "0.0 'kg'"])
+    def test_number_patterns(self, pattern):
+        assert (
+            Metric.model_validate({"id": "x", "sql": "s", "columns": {"a": {"format": pattern}}})
+            .columns["a"]
+            .format
+            == pattern
+        )
+
+    @pytest.mark.parametrize("pattern", ["", "x", "0 42", "0.0.0", "7", "0" * 50 + "x" * 50])
+    def test_what_is_no_number_pattern(self, pattern):
+        with pytest.raises(ValidationError):
+            Metric.model_validate({"id": "x", "sql": "s", "columns": {"a": {"format": pattern}}})
+
     def test_the_only_column_has_the_id_of_the_metric(self, compute):
         facts = by_id(compute({"id": "fares", "sql": "SELECT sum(fare) AS total FROM flights"}))
         assert facts["fares"].value == Decimal("23.10")
