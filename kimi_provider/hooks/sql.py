@@ -80,13 +80,13 @@ def one_select(sql: str) -> str:
     """
     import sqlparse
 
-    statements = [text for text in sqlparse.split(sql, strip_semicolon=True) if _says_something(text)]
+    statements = [text for text in sqlparse.split(sql, strip_semicolon=True) if _bare(text)]
     if len(statements) != 1:
         raise ConfigurationError(
             f"sql has {len(statements)} statements, but has to be one SELECT. Make one task of each."
         )
     (statement,) = statements
-    kind = str(sqlparse.parse(statement)[0].get_type())  # type: ignore[no-untyped-call]
+    kind = str(sqlparse.parse(_bare(statement))[0].get_type())  # type: ignore[no-untyped-call]
     if kind != "SELECT":
         raise ConfigurationError(
             f"sql is a statement of the kind {kind}, but has to be a SELECT: a fetch only reads."
@@ -94,10 +94,11 @@ def one_select(sql: str) -> str:
     return statement
 
 
-def _says_something(text: str) -> bool:
+def _bare(text: str) -> str:
+    """Return a statement from its first word on: without comments and opening parentheses."""
     import sqlparse
 
-    return bool(sqlparse.format(text, strip_comments=True).strip(" ;\n\t\r"))
+    return str(sqlparse.format(text, strip_comments=True)).strip("; \n\t\r").lstrip("( \n\t\r")
 
 
 def _hook(found: Any, conn_id: str) -> Any:

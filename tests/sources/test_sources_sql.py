@@ -81,8 +81,8 @@ EVERY_TYPE = """
         '6b3ad2ab-2d3c-4b5e-8a51-ffe4ecb0b9f1'::uuid AS uuid, '\\x00ff'::bytea AS binary,
         interval '1 hour' AS duration
     UNION ALL
-    SELECT null, null, null, 'NaN', null::numeric(9,2), null, 'NaN', null, null, null, null, null, null, null, null,
-        null, null, null, null, null
+    SELECT null, null, null, 'NaN', null::numeric(9,2), null, 'NaN', null, null, null, null, null, null,
+        null, null, null, null, null, null, null
 """
 
 
@@ -98,7 +98,7 @@ class TestPostgres:
             "duration": "DECIMAL(18,1)",
         }  # fmt: skip
         assert [column.nulls for column in ref.columns] == [1] * len(ref.columns)
-        columns = ", ".join(n if n != "instant" else "epoch(instant)" for n in types_of(ref))
+        columns = ", ".join(f'"{n}"' if n != "instant" else "epoch(instant)" for n in types_of(ref))
         assert table(path_of(ref), f"SELECT {columns} FROM dataset LIMIT 1") == [
             (
                 1, 2, 2**53 + 1, 0.1, Decimal("12.50"), 1e-12, 7, True, date(2013, 2, 8),
