@@ -11,6 +11,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kimi_provider.reports import words_charts
 from kimi_provider.reports.words_en import ENGLISH
 from kimi_provider.reports.words_pl import POLISH
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
 
-LANGUAGES = {"en": MappingProxyType(ENGLISH), "pl": MappingProxyType(POLISH)}
+LANGUAGES = {
+    "en": MappingProxyType(ENGLISH | words_charts.ENGLISH),
+    "pl": MappingProxyType(POLISH | words_charts.POLISH),
+}
 
 
 def words(locale: str) -> Mapping[str, str]:
