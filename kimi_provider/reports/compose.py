@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from kimi_provider.exceptions import ConfigurationError
-from kimi_provider.reports.document import Document, FindingBlock, Provenance
+from kimi_provider.reports.data import key_figures, whole_tables
+from kimi_provider.reports.direction import set_apart
+from kimi_provider.reports.document import Document, FindingBlock
 from kimi_provider.reports.figures import cards, key_facts, more_figures, tables
+from kimi_provider.reports.footnotes import footnotes
+from kimi_provider.reports.format import Style
+from kimi_provider.reports.history import history
+from kimi_provider.reports.provenance import provenance
 from kimi_provider.reports.text import one_line
-from kimi_provider.schemas import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from kimi_provider.reports.document import ChartBlock
+    from kimi_provider.reports.document import Card, ChartBlock, DataTable, Picture, TableBlock
+    from kimi_provider.reports.format import Formatter
     from kimi_provider.reports.prose import Prose
-    from kimi_provider.schemas import Analysis, FactSheet
+    from kimi_provider.schemas import Analysis, Fact, FactSheet
 
 _SUBJECT_LIMIT = 150
 _HEADLINE_LIMIT = 200
 _TITLE_LIMIT = 160
 # About what a phone shows beside the subject.
 _PREHEADER_LIMIT = 140
+_NAMES_LIMIT = 400
 _MAX_CARDS = 6
 
 
@@ -33,14 +40,23 @@ class Frame:
     """What a report has that comes neither from the model nor from the data.
 
     :param title: name of the report.
-    :param subject: of the mail, with ``{title}``, ``{period}``, ``{headline}``, ``{level}`` in it;
-        ``None``: title, period (if there is one) and headline.
+    :param subject: of the mail, with ``{title}``, ``{period}``, ``{when}``, ``{headline}``, ``{level}``
+        in it; ``None``: title, period (if there is one) and headline.
     :param now: when the report is made.
     """
 
     title: str
     subject: str | None
     now: datetime
+
+
+def is_empty(analysis: Analysis, sheet: FactSheet) -> bool:
+    """Whether there is nothing to report: no figure has a value, no table a row, the model no word."""
+    return not (
+        analysis.findings
+        or any(fact.value is not None for fact in (*sheet.facts, *analysis.facts))
+        or any(table.rows for table in sheet.tables)
+    )
 
 
 def compose(
@@ -50,42 +66,66 @@ def compose(
     frame: Frame,
     *,
     charts: Sequence[ChartBlock] = (),
+    sparks: Mapping[str, Picture] | None = None,
     notes: Sequence[str] = (),
     max_rows: int = 12,
 ) -> Document:
     """Make the document.
 
     :param charts: what was drawn.
+    :param sparks: the trends that were drawn, by the id of the fact.
     :param notes: what should have been in the report and is not.
-    :param max_rows: most rows of a table.
+    :param max_rows: most rows of a table that is cut for reading; with 0 there is none.
     :raises RenderError: if the model's text cites what is not on the sheet.
     :raises ConfigurationError: if the subject names a field that there is not.
     """
     formatter = prose.formatter
     words = formatter.words
+    empty = is_empty(analysis, sheet)
     headline = prose.line(analysis.headline, _HEADLINE_LIMIT)
+    if empty:
+        headline = words["empty_headline"]
     title = one_line(frame.title, _TITLE_LIMIT)
     level = words[analysis.severity.value]
     period = analysis.period or ""
-    summary = prose.paragraphs(analysis.summary)
+    when = formatter.relative(period, frame.now)
+    summary = prose.paragraphs(
+        f"{words['empty']} {words['empty_detail']}" if empty else analysis.summary
+    )
+    fallback = ""
+    if analysis.failure and not empty:
+        reason = one_line(analysis.failure, _TITLE_LIMIT)
+        fallback = f"{words['fallback']} {words['fallback_detail'].format(reason=reason)}"
     key = key_facts(sheet)
-    shown, hidden = tables(sheet, formatter, max_rows)
-    return Document(
+    data = whole_tables(sheet, formatter)
+    shown, hidden = tables(sheet, formatter, max_rows) if max_rows else ((), ())
+    if not max_rows and data:
+        names = ", ".join(table.title for table in data)
+        hidden = (words["tables_dropped"].format(names=one_line(names, _NAMES_LIMIT)),)
+    cut = tuple(
+        table.name
+        for at, table in enumerate(data)
+        if at >= len(shown)
+        or (len(shown[at].rows), len(shown[at].headings)) != (len(table.rows), len(table.columns))
+    )
+    notes_on_text, queries = footnotes(analysis, prose)
+    document = Document(
         title=title,
-        headline=headline,
+        headline=headline or title,
         subject=_subject(
             frame.subject,
             title=title,
             period=formatter.moment(period),
-            headline=headline,
+            when=when,
+            headline=headline or title,
             level=level,
         ),
         preheader=one_line(summary.text, _PREHEADER_LIMIT),
         period=formatter.moment(period, "full"),
-        language=words["language"],
+        language=_language(analysis, formatter),
         severity=analysis.severity,
         level=level,
-        cards=cards(key[:_MAX_CARDS], formatter),
+        cards=_cards(key[:_MAX_CARDS], sheet, prose, sparks or {}),
         summary=summary,
         findings=tuple(
             FindingBlock(
@@ -97,10 +137,67 @@ def compose(
             for finding in sorted(analysis.findings, key=lambda f: f.severity.rank, reverse=True)
         ),
         charts=tuple(charts),
-        tables=more_figures(key[_MAX_CARDS:], formatter) + shown,
+        tables=more_figures(key[_MAX_CARDS:], formatter) + _with_files(shown, data, cut, words),
         actions=tuple(prose.inline(action) for action in analysis.actions),
         notes=(*notes, *hidden),
-        provenance=_provenance(analysis, sheet, prose, frame),
+        provenance=provenance(analysis, sheet, formatter, now=frame.now),
+        direction=formatter.direction,
+        empty=empty,
+        fallback=fallback,
+        when=when,
+        footnotes=notes_on_text,
+        queries=queries,
+        key_figures=key_figures(key, formatter),
+        data=data,
+        cut=cut,
+    )
+    return set_apart(document) if formatter.direction == "rtl" else document
+
+
+def _language(analysis: Analysis, formatter: Formatter) -> str:
+    """Return the language of the text; the fixed words may be English for want of others."""
+    spoken = formatter.words["language"]
+    written = analysis.language.replace("_", "-").split("-")[0].lower()
+    return formatter.tag if written == formatter.tag.split("-")[0] != spoken else spoken
+
+
+def _cards(
+    facts: Sequence[Fact], sheet: FactSheet, prose: Prose, sparks: Mapping[str, Picture]
+) -> tuple[Card, ...]:
+    """Print key figures, each with how it went where the sheet tells."""
+    formatter = prose.formatter
+    drawn: list[Card] = []
+    for fact, card in zip(facts, cards(facts, formatter), strict=True):
+        points = history(fact, sheet.tables, prose.facts)
+        if not points:
+            drawn.append(card)
+            continue
+        values = [float(point.value or 0) for point in points]
+        texts = [formatter.fact(point, Style.PLAIN) for point in points]
+        trend = formatter.words["trend"].format(
+            first=texts[0],
+            last=texts[-1],
+            lowest=texts[values.index(min(values))],
+            highest=texts[values.index(max(values))],
+        )
+        drawn.append(replace(card, sparkline=tuple(values), trend=trend, spark=sparks.get(fact.id)))
+    return tuple(drawn)
+
+
+def _with_files(
+    shown: Sequence[TableBlock], data: Sequence[DataTable], cut: Sequence[str], words: Mapping[str, str]
+) -> tuple[TableBlock, ...]:
+    """Say below each table that is cut which file has all of it."""
+    return tuple(
+        replace(
+            block,
+            more="; ".join(
+                filter(None, [block.more, words["whole_in"].format(file=f"{table.name}.csv")])
+            ),
+        )
+        if table.name in cut
+        else block
+        for block, table in zip(shown, data, strict=False)
     )
 
 
@@ -118,38 +215,5 @@ def _subject(template: str | None, **fields: str) -> str:
                 f"{', '.join('{' + name + '}' for name in fields)}."
             ) from None
 
-    return one_line(re.sub(r"\{(\w*)\}", fill, template), _SUBJECT_LIMIT)
-
-
-def _provenance(analysis: Analysis, sheet: FactSheet, prose: Prose, frame: Frame) -> Provenance:
-    formatter = prose.formatter
-    words = formatter.words
-    usage = analysis.usage
-    datasets = {
-        name: content
-        for lineage in (*(f.lineage for f in sheet.facts), *(t.lineage for t in sheet.tables))
-        for name, content in lineage.datasets.items()
-    }
-    named = [f"{one_line(n, 60)} ({content[:8]})" if content else n for n, content in datasets.items()]
-    if analysis.simulated:
-        cost = words["cost_simulated"]
-    elif usage.cost_usd is None:
-        cost = words["cost_unknown"]
-    else:
-        places: Literal[2, 4] = 2 if usage.cost_usd >= 1 else 4
-        cost = formatter.number(usage.cost_usd, Unit.CURRENCY, unit_label="USD", decimals=places)
-    model = one_line(analysis.model, 80)
-    return Provenance(
-        model=words["simulator"].format(model=model) if analysis.simulated else model,
-        simulated=analysis.simulated,
-        sources=words["sources"].format(
-            facts=formatter.count(len(sheet.facts)), datasets=", ".join(named) or words["no_value"]
-        ),
-        cost=cost,
-        calls=words["calls"].format(
-            calls=formatter.count(usage.calls),
-            input=formatter.count(usage.input_tokens),
-            output=formatter.count(usage.output_tokens),
-        ),
-        generated=formatter.time(frame.now),
-    )
+    subject = one_line(re.sub(r"\{(\w*)\}", fill, template), _SUBJECT_LIMIT)
+    return subject.replace("\N{NO-BREAK SPACE}", " ").replace("\N{NARROW NO-BREAK SPACE}", " ")

@@ -108,10 +108,12 @@ class Cell:
     """One cell of a whole table: as it is printed, and as a spreadsheet calculates with it.
 
     ``value`` is a fraction where the text is a percent, ``None`` where there is none; a name is text.
+    ``pattern`` is the spreadsheet's number format, where it is not the column's.
     """
 
     text: str
     value: Decimal | date | datetime | str | None
+    pattern: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +190,10 @@ class Document:
     ``period`` is written out for reading, empty where there is none. ``notes`` name what should be in
     the report and is not. ``language`` is for ``lang``, ``direction`` for ``dir``. ``empty`` marks a
     report on no data. ``fallback`` says that no model wrote the text, and why, and is empty where one
-    did. ``tables`` are cut for reading; ``data`` holds all tables whole. ``attached`` names the files
-    that go with the mail.
+    did. ``when`` says how long before its making the period was, empty where that says nothing.
+    ``tables`` are cut for reading; ``data`` holds all tables whole, ``key_figures`` the cards and the
+    figures for which there is no card, ``cut`` the names of those that ``tables`` does not show whole.
+    ``attached`` names the files that go with the mail.
     """
 
     title: str
@@ -211,9 +215,12 @@ class Document:
     direction: Direction = "ltr"
     empty: bool = False
     fallback: str = ""
+    when: str = ""
     footnotes: tuple[Footnote, ...] = ()
     queries: tuple[Query, ...] = ()
+    key_figures: DataTable | None = None
     data: tuple[DataTable, ...] = ()
+    cut: tuple[str, ...] = ()
     attached: tuple[str, ...] = ()
 
     @property

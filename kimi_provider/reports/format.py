@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
@@ -240,6 +241,37 @@ class Formatter:
         if unit is Unit.OTHER:
             return one_line(unit_label or "", 20)
         return ""
+
+    def spreadsheet(
+        self,
+        unit: Unit,
+        unit_label: str | None,
+        decimals: int | None,
+        pattern: str | None,
+        *,
+        whole: bool,
+    ) -> str:
+        """Return a spreadsheet's number format (ECMA-376, 18.8.31) for a unit.
+
+        :param pattern: the fact's own pattern of Unicode's LDML.
+        :param whole: whether all values are whole numbers.
+
+        Separators are the reader's own, by the format's definition; where money's symbol stands is ours.
+        """
+        from babel.numbers import get_currency_symbol
+
+        symbol = f'"{get_currency_symbol(unit_label or "USD", self._locale)}"'
+        if pattern:
+            return re.sub("'([^']*)'", r'"\1"', pattern).replace("\xa4", symbol)
+        usual = {Unit.COUNT: 0, Unit.PERCENT: 1, Unit.MINUTES: 1, Unit.SECONDS: 1}
+        places = decimals if decimals is not None else usual.get(unit, 0 if whole else 2)
+        digits = "#,##0" + ("." + "0" * places if places else "")
+        if unit is Unit.PERCENT:
+            return digits + "%"
+        if unit is Unit.CURRENCY:
+            layout = self._locale.currency_formats["standard"].pattern.split(";")[0]
+            return re.sub("[#0,.]+", digits, layout).replace("\xa4", symbol)
+        return digits
 
     def moment(self, text: str, length: moments.Length = "medium") -> str:
         """Print an ISO 8601 date, time, week, month or interval; other text comes back as one line."""
