@@ -14,6 +14,7 @@ from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.reports.colors import (
     APART,
     INK,
+    PANEL,
     SERIES,
     WHITE,
     contrast,
@@ -90,7 +91,7 @@ class Brand:
     @property
     def accent_on_panel(self) -> str:
         """The accent as a color of text on the cards' light ground."""
-        return readable(self.accent, "#f3f6f9")
+        return readable(self.accent, PANEL)
 
     @property
     def on_accent(self) -> str:

@@ -121,6 +121,7 @@ def _points(
     key, at = table.columns.index(x), table.columns.index(y)
     apart = table.columns.index(split) if split else None
     by_itself = apart is not None or len({row[key] for row in table.rows}) == len(table.rows)
+    short = _short_dates([row[key] for row in table.rows], formatter)
     points: list[Point] = []
     for row in table.rows:
         # Rows that share the wanted name are told apart by the table's other names.
@@ -139,6 +140,7 @@ def _points(
                 series="" if apart is None else key_text(row[apart], table.columns[apart], formatter),
                 baseline=_baseline(fact, facts, formatter),
                 key=row[key],
+                short=short.get(row[key], "") if by_itself else "",
             )
         )
     if all(point.value is None for point in points):
@@ -155,6 +157,18 @@ def _baseline(fact: Fact, facts: Mapping[str, Fact], formatter: Formatter) -> Ba
         comparison.baseline, fact.unit, unit_label=fact.unit_label, decimals=fact.decimals
     )  # fmt: skip
     return Baseline(float(comparison.baseline), printed, comparison.label)
+
+
+def _short_dates(keys: Sequence[str], formatter: Formatter) -> dict[str, str]:
+    """Return dates of one year without it, by how the data has them; nothing if they are no such."""
+    if not all(_DATES.fullmatch(key) for key in keys) or len({key[:4] for key in keys}) != 1:
+        return {}
+    from babel.dates import format_skeleton
+
+    return {
+        key: format_skeleton("MMMd", date.fromisoformat(key), locale=formatter.locale.replace("-", "_"))
+        for key in keys
+    }
 
 
 def _within(key: str, period: str | None) -> bool:

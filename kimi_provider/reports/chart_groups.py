@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from kimi_provider.reports.vega import Point
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kimi_provider.reports.format import Formatter
+    from kimi_provider.reports.vega import Point
 
 
 def largest_first(points: Sequence[Point]) -> list[Point]:
@@ -30,14 +30,16 @@ def merged(points: Sequence[Point], most: int, formatter: Formatter) -> list[Poi
     if len(kept) == len(sums):
         return list(points)
     rest = formatter.words["rest"].format(count=formatter.count(len(sums) - len(kept)))
-    left: dict[str, float] = {}
-    for point in points:
-        if point.series not in kept:
-            left[point.name] = left.get(point.name, 0.0) + (point.value or 0.0)
     shown = sorted((p for p in points if p.series in kept), key=lambda p: kept.index(p.series))
     names = list(dict.fromkeys(point.name for point in points))
     shown.sort(key=lambda p: names.index(p.name))
-    return [*shown, *(Point(name, value, "", series=rest) for name, value in left.items())]
+    left: dict[str, Point] = {}
+    for point in points:
+        if point.series not in kept:
+            before = left.get(point.name)
+            value = (point.value or 0.0) + ((before.value or 0.0) if before else 0.0)
+            left[point.name] = replace(point, value=value, label="", series=rest)
+    return [*shown, *left.values()]
 
 
 def counted(values: Sequence[float]) -> list[tuple[float, float, int]]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kimi_provider.exceptions import RenderError
-from kimi_provider.reports import captions, vega_bars, vega_heat, vega_lines
+from kimi_provider.reports import captions, vega, vega_bars, vega_heat, vega_lines
 from kimi_provider.reports.chart_data import in_order
 from kimi_provider.reports.chart_groups import counted, largest_first, merged
 from kimi_provider.reports.format import Style
@@ -96,7 +96,7 @@ class Canvas:
         most = min(len(self.brand.series), len(vega_lines.DASHES))
         if count > most:
             raise RenderError(f"{count} lines cannot be told apart; {most} at most can")
-        names = {point.name for point in told}
+        names = {point.along for point in told}
         marks = vega_lines.lines(self.points, self.scale, self.below, self.brand, names)
         return Drawing(
             marks, _HEIGHT + 25, captions.extremes(self.points, self.formatter, named=self.named)
@@ -121,9 +121,11 @@ class Canvas:
             names = list(dict.fromkeys(p.name for p in known))[:_MAX_BARS]
             known = [point for point in known if point.name in names]
         points = merged(known, len(self.brand.series), self.formatter)
-        marks = vega_bars.stacked(points, self.scale, self.below, self.brand)
-        names = list(dict.fromkeys(point.name for point in points))
-        height = 240 if vega_bars.stands_upright(names) else 26 * len(names) + 85
+        names = list(dict.fromkeys(point.along for point in points))
+        parts = list(dict.fromkeys(point.series for point in points))
+        upright = self.series.ordered or vega_bars.stands_upright(names)
+        marks = vega_bars.stacked(points, self.scale, self.below, self.brand, upright=upright)
+        height = (200 if upright else 26 * len(names) + 60) + vega.legend_height(parts)
         caption = captions.extremes(
             self.points, self.formatter, named=self.named, shown=len(known)
         )  # fmt: skip

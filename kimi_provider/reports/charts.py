@@ -6,14 +6,15 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from kimi_provider.exceptions import RenderError
-from kimi_provider.reports import vega
+from kimi_provider.reports import vega, vega_lines
 from kimi_provider.reports.chart_data import other_key, read
 from kimi_provider.reports.chart_shapes import Canvas
+from kimi_provider.reports.colors import PANEL
 from kimi_provider.reports.document import ChartBlock, Picture
 from kimi_provider.schemas import ChartKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kimi_provider.reports.brand import Brand
     from kimi_provider.reports.format import Formatter
@@ -62,6 +63,19 @@ def draw(
     picture = Picture(content_id, png, *vega.shown_size(png))
     alt = f"{formatter.words[_WORDS[request.kind]]}: {title}"
     return ChartBlock(title, drawing.caption, alt, picture)
+
+
+def spark(values: Sequence[float], brand: Brand) -> Picture:
+    """Draw how a figure went as a line of the size of a word, on the ground of a card.
+
+    :param values: the oldest first, two at least.
+    :raises RenderError: if the drawing fails.
+    """
+    width, height = vega_lines.SPARK
+    marks = vega_lines.sparkline(values, brand, PANEL)
+    png = vega.png(marks, height, size=(width, width))
+    content_id = f"spark-{hashlib.sha256(png).hexdigest()[:16]}"
+    return Picture(content_id, png, *vega.shown_size(png, width))
 
 
 def _split(request: ChartRequest, tables: Mapping[str, FactTable]) -> str:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import re
 
 INK = "#1f2933"
+BLACK = "#0b0f14"
 SOFT_INK = "#52606d"
 WHITE = "#ffffff"
+PANEL = "#f5f7fa"  # the ground of cards
 GRID = "#e4e7eb"
 MUTED = "#9aa9b8"
 READABLE = 4.5  # WCAG 2.2 AA, text of normal size
 # In the lightness that the eye sees as even steps, 0 to 100.
 APART = 7.0
 
-# Ordered so that neighbors differ most; their lightness runs over 24, 70, 42, 80, 57, 33.
-SERIES = ("#003f6b", "#56b4e9", "#a8480b", "#edc04b", "#16966f", "#6d3a75")
+# After a dark accent; light and dark take turns. Their lightness: 70, 43, 80, 55, 33, 26.
+SERIES = ("#56b4e9", "#a8480b", "#edc04b", "#16966f", "#6d3a75", "#003f6b")
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 

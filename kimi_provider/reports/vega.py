@@ -36,6 +36,7 @@ NAMES_BELOW = {
     "grid": False,
     "ticks": False,
 }
+_LEGEND_UNITS = 130
 _FONT = "Liberation Sans"
 
 
@@ -58,6 +59,7 @@ class Point:
     :param series: the part, row or line that it belongs to, as printed.
     :param baseline: what it is compared with, if with anything.
     :param key: the name as the data has it.
+    :param short: the name where there is little room, empty where it is the same.
     """
 
     name: str
@@ -66,6 +68,12 @@ class Point:
     series: str = ""
     baseline: Baseline | None = None
     key: str = ""
+    short: str = ""
+
+    @property
+    def along(self) -> str:
+        """The name, as an axis prints it."""
+        return self.short or self.name
 
     @property
     def change(self) -> float:
@@ -98,7 +106,15 @@ def round_steps(lowest: float, highest: float) -> list[float]:
     """Return two to five round values from the lowest to the highest, for an axis."""
     span = highest - lowest or 1.0
     size = 10.0 ** math.floor(math.log10(span))
-    step = next(size * factor for factor in (0.2, 0.5, 1, 2, 5) if span / (size * factor) <= 4)  # noqa: PLR2004 — see above
+    factors = (0.1, 0.2, 0.5, 1, 2, 5)
+    at = next(i for i, factor in enumerate(factors) if span / (size * factor) <= 4)  # noqa: PLR2004 — see above
+    values = _multiples(lowest, highest, size * factors[at])
+    if len(values) < 2 and highest > lowest:  # noqa: PLR2004 — one value is no scale
+        values = _multiples(lowest, highest, size * factors[at - 1])
+    return values
+
+
+def _multiples(lowest: float, highest: float, step: float) -> list[float]:
     steps = range(math.ceil(lowest / step - 1e-9), math.floor(highest / step + 1e-9) + 1)
     return [float(f"{at * step:.12g}") for at in steps]
 
@@ -137,7 +153,7 @@ def png(
             "view": {"stroke": None},
             "axis": {**text, **sizes, "gridColor": GRID, "domain": False, "tickColor": GRID},
             "axisY": {"labelLimit": NAME_UNITS, "ticks": False, "labelPadding": 6},
-            "legend": {**text, "labelFontSize": 12, "labelLimit": 120, "columnPadding": 14},
+            "legend": {**text, "labelFontSize": 12, "labelLimit": _LEGEND_UNITS, "columnPadding": 14},
             "text": {"font": family, "fontSize": 12},
         },
     }
@@ -166,9 +182,18 @@ def unique(names: Sequence[str]) -> list[str]:
 
 def legend(names: Sequence[str]) -> dict[str, Any]:
     """Return a legend above the chart, its entries in the order of the names, in lines that fit."""
-    longest = max(map(len, names)) * LETTER + 40
-    columns = max(1, min(len(names), int(UNITS // min(longest, UNITS))))
+    columns = _columns(names)
     return {"orient": "top", "title": None, "columns": columns, "symbolSize": 120, "offset": 6}
+
+
+def legend_height(names: Sequence[str]) -> int:
+    """Return how tall that legend is, in units."""
+    return 17 * -(-len(names) // _columns(names)) + 10
+
+
+def _columns(names: Sequence[str]) -> int:
+    longest = max(min(len(name) * LETTER, _LEGEND_UNITS) for name in names) + 40
+    return max(1, min(len(names), int((UNITS - 50) // longest)))
 
 
 def _packed(picture: bytes) -> bytes:

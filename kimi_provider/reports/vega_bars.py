@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from kimi_provider.reports.vega import Point, Scale
 
 MAX_COLUMNS = 60
-_WHOLE_LABELS = 16
 # Of what is left over when the colors are used up; lighter than any of them.
 _REST = "#d5dbe1"
 
@@ -78,7 +77,7 @@ def columns(
         raise RenderError(f"{len(points)} bars do not fit; ask for a line")
     known = {at: point.value for at, point in enumerate(points) if point.value is not None}
     labeled = (marked & known.keys()) or {max(known, key=lambda at: known[at])}
-    names = unique([point.name for point in points])
+    names = unique([point.along for point in points])
     rows = [
         {"n": name, "v": point.value, "t": point.label, "top": at in labeled}
         for at, (name, point) in enumerate(zip(names, points, strict=True))
@@ -103,15 +102,19 @@ def columns(
     }
 
 
-def stacked(points: Sequence[Point], scale: Scale, below: str, brand: Brand) -> dict[str, Any]:
-    """Bars of parts, in the order of the table; parts differ in lightness and have white edges."""
-    names = list(dict.fromkeys(point.name for point in points))
+def stacked(
+    points: Sequence[Point], scale: Scale, below: str, brand: Brand, *, upright: bool
+) -> dict[str, Any]:
+    """Bars of parts, in the order of the table; parts differ in lightness and have white edges.
+
+    :param upright: whether the bars stand on their names; else they lie beside them.
+    """
+    names = list(dict.fromkeys(point.along for point in points))
     parts = list(dict.fromkeys(point.series for point in points))
-    upright = stands_upright(names)
     if upright and len(names) > MAX_COLUMNS:
         raise RenderError(f"{len(names)} bars do not fit; ask for a line")
     ends = [
-        sum(p.value for p in points if p.name == name and p.value is not None and (p.value > 0) is up)
+        sum(p.value for p in points if p.along == name and p.value is not None and (p.value > 0) is up)
         for name in names
         for up in (True, False)
     ]
@@ -119,7 +122,7 @@ def stacked(points: Sequence[Point], scale: Scale, below: str, brand: Brand) -> 
     along = unique([name if upright else one_line(name, 28) for name in names])
     at = dict(zip(names, along, strict=True))
     rows = [
-        {"n": at[p.name], "s": p.series, "v": p.value, "o": parts.index(p.series)}
+        {"n": at[p.along], "s": p.series, "v": p.value, "o": parts.index(p.series)}
         for p in points
         if p.value is not None
     ]
@@ -153,8 +156,8 @@ def stacked(points: Sequence[Point], scale: Scale, below: str, brand: Brand) -> 
 
 
 def stands_upright(names: Sequence[str]) -> bool:
-    """Whether names fit below bars; else they stand beside them."""
-    return len(names) > _WHOLE_LABELS or all(len(name) <= _fits(len(names)) for name in names)
+    """Whether all names fit below bars; else they stand beside them."""
+    return all(len(name) <= (UNITS - 60) / len(names) / LETTER for name in names)
 
 
 def part_colors(brand: Brand, count: int) -> tuple[str, ...]:
@@ -169,13 +172,13 @@ def ranges(
 
     :param counted: lower end, upper end and count of each range, rising.
     """
-    fullest = max(count for _, _, count in counted)
+    fullest = max(counted, key=lambda counted_range: counted_range[2])
     rows = [
-        {"a": low, "b": high, "v": count, "t": str(count), "top": count == fullest}
+        {"a": low, "b": high, "v": count, "top": (low, high, count) == fullest}
         for low, high, count in counted
     ]
     low, high = counted[0][0], counted[-1][1]
-    counts = whole_steps(fullest)
+    counts = whole_steps(fullest[2])
     return {
         "padding": PADDING_BELOW_LABELS,
         "data": {"values": rows},
@@ -192,8 +195,10 @@ def ranges(
                 "field": "v",
                 "type": "quantitative",
                 "title": rows_heading,
+                "stack": None,
                 "axis": {"values": counts, "format": "d", "titleColor": SOFT_INK},
             },
+            "y2": {"datum": 0},
         },
         "layer": [
             {
@@ -228,8 +233,3 @@ def labels(brand: Brand) -> list[dict[str, Any]]:
 
 def _first_in(brand: Brand) -> dict[str, Any]:
     return {"condition": {"test": "datum.top", "value": brand.accent}, "value": MUTED}
-
-
-def _fits(count: int) -> int:
-    """Return how many letters a name below one of so many bars may have."""
-    return int((UNITS - 60) / count / LETTER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kimi_provider.exceptions import RenderError
-from kimi_provider.reports.colors import INK, SOFT_INK, WHITE, contrast, mixed
+from kimi_provider.reports.colors import BLACK, SOFT_INK, WHITE, contrast, mixed
 from kimi_provider.reports.text import one_line
 from kimi_provider.reports.vega import LETTER, NAMES_BELOW, UNITS, unique
 
@@ -97,7 +97,7 @@ def heatmap(
                 "mark": {"type": "text", "fontSize": 11},
                 "encoding": {
                     "text": {"field": "t"},
-                    "color": {"condition": {"test": "datum.light", "value": WHITE}, "value": INK},
+                    "color": {"condition": {"test": "datum.light", "value": WHITE}, "value": BLACK},
                 },
             }
         )
@@ -134,4 +134,4 @@ def _on(value: float, low: float, high: float, brand: Brand) -> str:
     stops = brand.scale
     at = min(int(share * (len(stops) - 1)), len(stops) - 2)
     color = mixed(stops[at], stops[at + 1], share * (len(stops) - 1) - at)
-    return max(WHITE, INK, key=lambda text: contrast(text, color))
+    return max(WHITE, BLACK, key=lambda text: contrast(text, color))

@@ -38,7 +38,7 @@ def line(
         labeled = {peak} if said else {peak, last}
     elif len(labeled) > 1:
         labeled = {max(labeled, key=lambda at: known[at])}
-    names = unique([point.name for point in points])
+    names = unique([point.along for point in points])
     rows = [
         {"n": name, "v": point.value, "t": point.label, "top": at in labeled, "period": at in marked}
         for at, (name, point) in enumerate(zip(names, points, strict=True))
@@ -51,7 +51,7 @@ def line(
     return {
         "padding": PADDING_BELOW_LABELS,
         "data": {"values": rows},
-        "encoding": {"x": _along(below), "y": _upward(scale, known.values())},
+        "encoding": {"x": _along(below, names), "y": _upward(scale, list(known.values()))},
         "layer": [*_period(len(points), marked), {"mark": stroke}, spots, *labels(brand)],
     }
 
@@ -64,9 +64,9 @@ def lines(
     :param marked: names of the period.
     """
     series = list(dict.fromkeys(point.series for point in points))
-    count = len({point.name for point in points})
+    names = list(dict.fromkeys(point.along for point in points))
     rows = [
-        {"n": p.name, "s": p.series, "v": p.value, "period": p.name in marked}
+        {"n": p.along, "s": p.series, "v": p.value, "period": p.along in marked}
         for p in points
         if p.value is not None
     ]
@@ -78,9 +78,9 @@ def lines(
     return {
         "padding": PADDING_BELOW_LABELS,
         "data": {"values": rows},
-        "encoding": {"x": _along(below), "y": _upward(scale, known)},
+        "encoding": {"x": _along(below, names), "y": _upward(scale, known)},
         "layer": [
-            *_period(count, {0} if marked else set()),
+            *_period(len(names), {0} if marked else set()),
             {
                 "mark": {"type": "line", "strokeWidth": 2.5},
                 "encoding": {
@@ -128,10 +128,10 @@ def slope(points: Sequence[Point], ends: tuple[str, str], brand: Brand) -> tuple
         }
         for side, align, shift in (("left", "right", -9), ("right", "left", 9))
     ]
-    before, after = min(narrow + 4, UNITS / 4), min(widest, UNITS / 2)
+    before, after = min(narrow + 16, UNITS / 4), min(widest + 16, UNITS / 2)
     marks = {
-        "padding": {"left": before, "right": after, "top": 2, "bottom": 2},
-        "autosize": {"type": "fit-y", "contains": "padding"},
+        "padding": {"left": before, "right": after, "top": 30, "bottom": 6},
+        "autosize": "none",
         "width": UNITS - before - after,
         "data": {"values": rows},
         "encoding": {
@@ -165,7 +165,7 @@ def slope(points: Sequence[Point], ends: tuple[str, str], brand: Brand) -> tuple
             *sides,
         ],
     }  # fmt: skip
-    return marks, height
+    return marks, height - 36
 
 
 def sparkline(values: Sequence[float | None], brand: Brand, background: str) -> dict[str, Any]:
@@ -198,18 +198,19 @@ def sparkline(values: Sequence[float | None], brand: Brand, background: str) -> 
     }
 
 
-def _along(below: str) -> dict[str, Any]:
+def _along(below: str, names: Sequence[str]) -> dict[str, Any]:
     return {
         "field": "n",
         "type": "ordinal",
         "sort": None,
         "title": below,
-        "scale": {"type": "point", "padding": 0.6},
+        # Told, because a layer that shows some of the names would put them first.
+        "scale": {"type": "point", "padding": 0.6, "domain": list(names)},
         "axis": NAMES_BELOW,
     }
 
 
-def _upward(scale: Scale, values: Any) -> dict[str, Any]:
+def _upward(scale: Scale, values: Sequence[float]) -> dict[str, Any]:
     low, high = min(values), max(values)
     # Small changes of a large figure must not look like large ones.
     zero = low < high * 0.6
