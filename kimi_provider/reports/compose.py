@@ -84,7 +84,7 @@ def compose(
     empty = is_empty(analysis, sheet)
     headline = prose.line(analysis.headline, _HEADLINE_LIMIT)
     if empty:
-        headline = words["empty_headline"]
+        headline = headline or words["empty_headline"]
     title = one_line(frame.title, _TITLE_LIMIT)
     level = words[analysis.severity.value]
     period = analysis.period or ""
@@ -188,17 +188,12 @@ def _with_files(
     shown: Sequence[TableBlock], data: Sequence[DataTable], cut: Sequence[str], words: Mapping[str, str]
 ) -> tuple[TableBlock, ...]:
     """Say below each table that is cut which file has all of it."""
-    return tuple(
-        replace(
-            block,
-            more="; ".join(
-                filter(None, [block.more, words["whole_in"].format(file=f"{table.name}.csv")])
-            ),
-        )
-        if table.name in cut
-        else block
-        for block, table in zip(shown, data, strict=False)
-    )
+    blocks = []
+    for block, table in zip(shown, data, strict=False):
+        whole = words["whole_in"].format(file=f"{table.name}.csv")
+        more = "; ".join(filter(None, [block.more, whole]))
+        blocks.append(replace(block, more=more) if table.name in cut else block)
+    return tuple(blocks)
 
 
 def _subject(template: str | None, **fields: str) -> str:

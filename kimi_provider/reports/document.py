@@ -63,8 +63,9 @@ class FindingBlock:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG (of a logo: as ``media_type`` says). ``width`` and ``height`` are what it is shown at, in
-    CSS pixels; a chart has twice as many.
+    """A PNG (of a logo: as ``media_type`` says).
+
+    ``width`` and ``height`` are what it is shown at, in CSS pixels; a chart has twice as many.
     """
 
     content_id: str
