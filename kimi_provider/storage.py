@@ -119,8 +119,8 @@ def create_bytes(path: StoragePath, data: bytes) -> None:
     """
     target = local_path(path)
     if target is None:
-        store = path.fs  # type: ignore[attr-defined] — only Airflow's paths are not local
-        store.pipe_file(path.path, data, mode="create")  # type: ignore[attr-defined] — see above
+        store = path.fs  # type: ignore[attr-defined]  # only Airflow's paths are not local
+        store.pipe_file(path.path, data, mode="create")  # type: ignore[attr-defined]  # see above
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")

@@ -243,7 +243,7 @@ def test_a_rule_survives_json(rule: object) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        ({}, "must be one of always, threshold, finding_severity; got None"),
+        ({}, "must be one of always, threshold, range, change, band"),
         ({"kind": "treshold"}, "got 'treshold'"),
         ({"kind": ["x"]}, "got ['x']"),
         ({"kind": "threshold", "above": 1}, "needs fact"),
