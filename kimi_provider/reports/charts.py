@@ -9,7 +9,6 @@ from kimi_provider.exceptions import RenderError
 from kimi_provider.reports import vega, vega_lines
 from kimi_provider.reports.chart_data import other_key, read
 from kimi_provider.reports.chart_shapes import Canvas
-from kimi_provider.reports.colors import PANEL
 from kimi_provider.reports.document import ChartBlock, Picture
 from kimi_provider.schemas import ChartKind
 
@@ -66,13 +65,13 @@ def draw(
 
 
 def spark(values: Sequence[float], brand: Brand) -> Picture:
-    """Draw how a figure went as a line of the size of a word, on the ground of a card.
+    """Draw how a figure went as a line of the size of a word.
 
     :param values: the oldest first, two at least.
     :raises RenderError: if the drawing fails.
     """
     width, height = vega_lines.SPARK
-    marks = vega_lines.sparkline(values, brand, PANEL)
+    marks = vega_lines.sparkline(values, brand)
     png = vega.png(marks, height, size=(width, width))
     content_id = f"spark-{hashlib.sha256(png).hexdigest()[:16]}"
     return Picture(content_id, png, *vega.shown_size(png, width))

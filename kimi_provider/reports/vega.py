@@ -26,7 +26,7 @@ UNITS = 430
 # About as wide as a letter of the axes' size is, in units.
 LETTER = 6.5
 NAME_UNITS = 165
-PADDING_BELOW_LABELS = {"left": 2, "right": 12, "top": 16, "bottom": 2}
+PADDING_BELOW_LABELS = {"left": 6, "right": 12, "top": 16, "bottom": 6}
 NAMES_BELOW = {
     "labelAngle": 0,
     "labelOverlap": "parity",
@@ -145,7 +145,7 @@ def png(
         "width": units,
         "height": height,
         "autosize": {"type": "fit", "contains": "padding"},
-        "padding": {"left": 2, "right": 4, "top": 2, "bottom": 2},
+        "padding": {"left": 6, "right": 6, "top": 4, "bottom": 6},
         "background": "#ffffff",
         **marks,
         "config": {

@@ -135,7 +135,7 @@ def stacked(
     }
     name = {"field": "n", "type": "ordinal", "sort": None}
     return {
-        "padding": PADDING_BELOW_LABELS if upright else {"left": 2, "right": 12, "top": 2, "bottom": 2},
+        "padding": PADDING_BELOW_LABELS if upright else {"left": 6, "right": 12, "top": 4, "bottom": 6},
         "data": {"values": rows},
         "mark": {"type": "bar", "stroke": "#ffffff", "strokeWidth": 1}
         | ({} if upright else {"height": 17}),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 3])
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 SPARK = (240, 40)
+_GREY = "#7b8794"  # seen on light and on dark
 _HEIGHT = 200
 _POINT = {"type": "point", "filled": True, "size": 55, "opacity": 1}
 
@@ -168,15 +169,14 @@ def slope(points: Sequence[Point], ends: tuple[str, str], brand: Brand) -> tuple
     return marks, height - 36
 
 
-def sparkline(values: Sequence[float | None], brand: Brand, background: str) -> dict[str, Any]:
+def sparkline(values: Sequence[float], brand: Brand) -> dict[str, Any]:
     """Return a line without axes, its last value marked."""
-    known = {at: value for at, value in enumerate(values) if value is not None}
-    low, high = min(known.values()), max(known.values())
-    last = max(known)
-    rows = [{"n": at, "v": value, "last": at == last} for at, value in enumerate(values)]
+    low, high = min(values), max(values)
+    rows = [{"n": at, "v": value, "last": at == len(values) - 1} for at, value in enumerate(values)]
     margin = (high - low or abs(high) or 1.0) * 0.12
     return {
-        "background": background,
+        # A card is light or dark, as the reader's screen is.
+        "background": "transparent",
         "padding": {"left": 1, "right": 6, "top": 3, "bottom": 3},
         "data": {"values": rows},
         "encoding": {
@@ -189,7 +189,7 @@ def sparkline(values: Sequence[float | None], brand: Brand, background: str) -> 
             },
         },
         "layer": [
-            {"mark": {"type": "line", "color": SOFT_INK, "strokeWidth": 1.6}},
+            {"mark": {"type": "line", "color": _GREY, "strokeWidth": 1.6}},
             {
                 "transform": [{"filter": "datum.last"}],
                 "mark": _POINT | {"color": brand.accent, "size": 60},
