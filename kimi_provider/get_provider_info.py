@@ -40,6 +40,7 @@ def get_provider_info() -> _Json:
                     "kimi_provider.operators.batch",
                     "kimi_provider.operators.chat",
                     "kimi_provider.operators.fetch",
+                    "kimi_provider.operators.fetch_files",
                     "kimi_provider.operators.fetch_sql",
                     "kimi_provider.operators.report",
                 ],
@@ -50,7 +51,10 @@ def get_provider_info() -> _Json:
             {"integration-name": "SendGrid", "python-modules": ["kimi_provider.hooks.sendgrid"]},
         ],
         "triggers": [
-            {"integration-name": "Kimi", "python-modules": ["kimi_provider.triggers.batch"]},
+            {
+                "integration-name": "Kimi",
+                "python-modules": ["kimi_provider.triggers.batch", "kimi_provider.triggers.calls"],
+            },
         ],
         "connection-types": [_kimi_connection(), _sendgrid_connection()],
         "notifications": ["kimi_provider.notifications.sendgrid.SendGridNotifier"],

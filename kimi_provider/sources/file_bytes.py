@@ -1,0 +1,115 @@
+"""The bytes of a file: copied to this machine, unpacked on the way, never more than a bound."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from contextlib import ExitStack, contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+from kimi_provider.exceptions import ConfigurationError, SourceError
+from kimi_provider.storage import local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from typing_extensions import Buffer
+
+    from kimi_provider.storage import StoragePath
+
+_STEP = 1 << 20
+_GZIP = b"\x1f\x8b"
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
+# What --long=27 asks for; a frame could ask for gigabytes.
+_LARGEST_WINDOW = 1 << 27
+
+
+@contextmanager
+def on_this_machine(path: StoragePath, scratch: Path, most: int) -> Iterator[Path]:
+    """Give the file as a local one: itself where it is local, else a copy for as long as needed.
+
+    :param scratch: where the copy goes.
+    :param most: its size in bytes at most.
+    :raises SourceError: if it is larger.
+    :raises OSError: if the storage refuses.
+    """
+    here = local_path(path)
+    if here is not None:
+        if here.stat().st_size > most:
+            raise _too_large(most)
+        yield here
+        return
+    try:
+        with path.open("rb") as source, scratch.open("wb") as copy:
+            while step := source.read(_STEP):
+                if copy.tell() + len(step) > most:
+                    raise _too_large(most)
+                copy.write(step)
+        yield scratch
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def unpacked(file: Path, most: int) -> Iterator[io.BufferedReader]:
+    """Open a file that may be packed by gzip or Zstandard; its first bytes say so, not its name.
+
+    :param most: size of what comes out at most, in bytes.
+    :raises SourceError: if more comes out, or what is packed is damaged.
+    """
+    with ExitStack() as stack:
+        stream: Any = stack.enter_context(file.open("rb"))
+        start = stream.read(4)
+        stream.seek(0)
+        if start.startswith(_GZIP):
+            stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
+        elif start == _ZSTANDARD:
+            stream = stack.enter_context(_zstandard(stream))
+        yield io.BufferedReader(_Bounded(stream, most), _STEP)
+
+
+def _zstandard(stream: IO[bytes]) -> IO[bytes]:
+    try:
+        import zstandard
+    except ImportError:
+        raise ConfigurationError(
+            "Zstandard files need the package zstandard: install airflow-provider-kimi[zstd]."
+        ) from None
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
+    return decompressor.stream_reader(stream, read_across_frames=True)
+
+
+class _Bounded(io.RawIOBase):
+    """Passes a stream on, up to a number of bytes."""
+
+    def __init__(self, stream: IO[bytes], most: int) -> None:
+        self._stream = stream
+        self._most = most
+        self._passed = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        view: Any = memoryview(buffer)
+        try:
+            step = self._stream.read(len(view))
+        except (OSError, EOFError, zlib.error) as error:
+            raise SourceError(f"is damaged: {str(error)[:100] or 'it cannot be unpacked'}") from None
+        except Exception as error:
+            if type(error).__name__ != "ZstdError":  # a library that may not be there
+                raise
+            raise SourceError(f"is damaged: {str(error)[:100]}") from None
+        self._passed += len(step)
+        if self._passed > self._most:
+            raise _too_large(self._most)
+        view[: len(step)] = step
+        return len(step)
+
+
+def _too_large(most: int) -> SourceError:
+    return SourceError(
+        f"has, unpacked, more bytes than max_file_bytes={most} allows; raise it if the file is meant"
+    )
