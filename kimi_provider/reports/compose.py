@@ -10,7 +10,7 @@ from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.reports.data import key_figures, whole_tables
 from kimi_provider.reports.direction import set_apart
 from kimi_provider.reports.document import Document, FindingBlock
-from kimi_provider.reports.figures import cards, key_facts, more_figures, tables
+from kimi_provider.reports.figures import cards, key_facts, more_figures
 from kimi_provider.reports.footnotes import footnotes
 from kimi_provider.reports.format import Style
 from kimi_provider.reports.history import history
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from kimi_provider.reports.document import Card, ChartBlock, DataTable, Picture, TableBlock
+    from kimi_provider.reports.document import Card, ChartBlock, Picture
     from kimi_provider.reports.format import Formatter
     from kimi_provider.reports.prose import Prose
     from kimi_provider.schemas import Analysis, Fact, FactSheet
@@ -31,7 +31,6 @@ _HEADLINE_LIMIT = 200
 _TITLE_LIMIT = 160
 # About what a phone shows beside the subject.
 _PREHEADER_LIMIT = 140
-_NAMES_LIMIT = 400
 _MAX_CARDS = 6
 
 
@@ -68,14 +67,12 @@ def compose(
     charts: Sequence[ChartBlock] = (),
     sparks: Mapping[str, Picture] | None = None,
     notes: Sequence[str] = (),
-    max_rows: int = 12,
 ) -> Document:
-    """Make the document.
+    """Make the document, whole; :func:`~kimi_provider.reports.fit.fitted` cuts it for reading.
 
     :param charts: what was drawn.
     :param sparks: the trends that were drawn, by the id of the fact.
     :param notes: what should have been in the report and is not.
-    :param max_rows: most rows of a table that is cut for reading; with 0 there is none.
     :raises RenderError: if the model's text cites what is not on the sheet.
     :raises ConfigurationError: if the subject names a field that there is not.
     """
@@ -98,16 +95,6 @@ def compose(
         fallback = f"{words['fallback']} {words['fallback_detail'].format(reason=reason)}"
     key = key_facts(sheet)
     data = whole_tables(sheet, formatter)
-    shown, hidden = tables(sheet, formatter, max_rows) if max_rows else ((), ())
-    if not max_rows and data:
-        names = ", ".join(table.title for table in data)
-        hidden = (words["tables_dropped"].format(names=one_line(names, _NAMES_LIMIT)),)
-    cut = tuple(
-        table.name
-        for at, table in enumerate(data)
-        if at >= len(shown)
-        or (len(shown[at].rows), len(shown[at].headings)) != (len(table.rows), len(table.columns))
-    )
     notes_on_text, queries = footnotes(analysis, prose)
     document = Document(
         title=title,
@@ -137,9 +124,9 @@ def compose(
             for finding in sorted(analysis.findings, key=lambda f: f.severity.rank, reverse=True)
         ),
         charts=tuple(charts),
-        tables=more_figures(key[_MAX_CARDS:], formatter) + _with_files(shown, data, cut, words),
+        tables=more_figures(key[_MAX_CARDS:], formatter),
         actions=tuple(prose.inline(action) for action in analysis.actions),
-        notes=(*notes, *hidden),
+        notes=tuple(notes),
         provenance=provenance(analysis, sheet, formatter, now=frame.now),
         direction=formatter.direction,
         empty=empty,
@@ -149,7 +136,6 @@ def compose(
         queries=queries,
         key_figures=key_figures(key, formatter),
         data=data,
-        cut=cut,
     )
     return set_apart(document) if formatter.direction == "rtl" else document
 
@@ -182,18 +168,6 @@ def _cards(
         )
         drawn.append(replace(card, sparkline=tuple(values), trend=trend, spark=sparks.get(fact.id)))
     return tuple(drawn)
-
-
-def _with_files(
-    shown: Sequence[TableBlock], data: Sequence[DataTable], cut: Sequence[str], words: Mapping[str, str]
-) -> tuple[TableBlock, ...]:
-    """Say below each table that is cut which file has all of it."""
-    blocks = []
-    for block, table in zip(shown, data, strict=False):
-        whole = words["whole_in"].format(file=f"{table.name}.csv")
-        more = "; ".join(filter(None, [block.more, whole]))
-        blocks.append(replace(block, more=more) if table.name in cut else block)
-    return tuple(blocks)
 
 
 def _subject(template: str | None, **fields: str) -> str:

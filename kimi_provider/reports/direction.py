@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING
 from kimi_provider.reports.text import isolated
 
 if TYPE_CHECKING:
-    from kimi_provider.reports.document import Card, Change, Document, TableBlock
+    from kimi_provider.reports.document import Card, Change, Document
 
 
 def set_apart(document: Document) -> Document:
-    """Isolate the figures of cards and tables; those in prose are already."""
-    return replace(
-        document,
-        cards=tuple(_card(card) for card in document.cards),
-        tables=tuple(_table(table) for table in document.tables),
-    )
+    """Isolate the figures of the cards; those in prose and in cut tables are already."""
+    return replace(document, cards=tuple(_card(card) for card in document.cards))
 
 
 def _card(card: Card) -> Card:
@@ -28,12 +24,3 @@ def _card(card: Card) -> Card:
 
 def _change(change: Change) -> Change:
     return replace(change, amount=isolated(change.amount), share=isolated(change.share))
-
-
-def _table(table: TableBlock) -> TableBlock:
-    numbers = [heading.number for heading in table.headings]
-    rows = tuple(
-        tuple(isolated(text) if number else text for text, number in zip(row, numbers, strict=True))
-        for row in table.rows
-    )
-    return replace(table, rows=rows)

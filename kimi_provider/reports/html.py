@@ -36,5 +36,7 @@ def self_contained(html: str, pictures: Iterable[Picture]) -> str:
     """Return the page with its pictures inside, so that it can be opened and passed on as one file."""
     for picture in pictures:
         data = b64encode(picture.png).decode()
-        html = html.replace(f'src="cid:{picture.content_id}"', f'src="data:image/png;base64,{data}"')
+        html = html.replace(
+            f'src="cid:{picture.content_id}"', f'src="data:{picture.media_type};base64,{data}"'
+        )
     return html

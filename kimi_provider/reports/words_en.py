@@ -34,6 +34,7 @@ ENGLISH = {
     "figure": "Figure",
     "findings": "Findings",
     "footnotes": "Where the figures come from",
+    "footnotes_dropped": "The sources of each sentence are left out to fit a mail; the page has them.",
     "fraction": "fraction",
     "generated": "Generated",
     "glyphs": "{count} characters are in no font of this machine; they are named in brackets.",

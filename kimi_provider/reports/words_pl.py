@@ -36,6 +36,9 @@ POLISH = {
     "figure": "Liczba",
     "findings": "Ustalenia",
     "footnotes": "Skąd pochodzą liczby",
+    "footnotes_dropped": (
+        "Źródła poszczególnych zdań pominięto, aby wiadomość się zmieściła; są na stronie WWW."
+    ),
     "fraction": "ułamek",
     "generated": "Utworzono",
     "glyphs": "{count} znaku nie ma w czcionkach tej maszyny; nazwy podano w nawiasach.",
