@@ -11,7 +11,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kimi_provider.reports import words_charts
+from kimi_provider.reports import words_charts, words_notices
 from kimi_provider.reports.words_en import ENGLISH
 from kimi_provider.reports.words_pl import POLISH
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 LANGUAGES = {
-    "en": MappingProxyType(ENGLISH | words_charts.ENGLISH),
-    "pl": MappingProxyType(POLISH | words_charts.POLISH),
+    "en": MappingProxyType(ENGLISH | words_charts.ENGLISH | words_notices.ENGLISH),
+    "pl": MappingProxyType(POLISH | words_charts.POLISH | words_notices.POLISH),
 }
 
 
