@@ -1,0 +1,192 @@
+"""What is known of alerts between runs: one small document for each alert task.
+
+It holds each alert's state, what each receiver was told of it, the figures that later runs compare with,
+and the plans of the latest runs: what they had to tell, and what came of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from kimi_provider.alerts.history import History
+from kimi_provider.schemas import AlertEvent, Severity, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PLANS = 20
+
+
+class Told(Value):
+    """What a receiver was last told of an alert: that it fires or is over, and how often in a row.
+
+    ``at`` is the logical date of the run that told it.
+    """
+
+    firing: bool
+    severity: Severity
+    at: datetime
+    count: int = 1
+
+
+class AlertState(Value):
+    """One alert: a rule and its labels.
+
+    ``since`` is the logical date at which it began to fire (or ended), ``quiet`` for how many runs in a
+    row its rule has not fired, ``runs`` the latest runs, oldest first, ``1`` where it fired. ``told`` is
+    by receiver. ``acknowledged`` is who looks after it, ``spent`` an acknowledgement of an earlier time.
+    """
+
+    rule: str
+    labels: dict[str, str] = Field(default_factory=dict)
+    severity: Severity
+    reason: str
+    firing: bool
+    since: datetime
+    count: int = 0
+    quiet: int = 0
+    runs: str = ""
+    told: dict[str, Told] = Field(default_factory=dict)
+    acknowledged: str | None = None
+    spent: str | None = None
+    silenced_until: str | None = None
+
+    def flaps(self, changes: int) -> bool:
+        """Whether it began or ended at least so often in the runs that are remembered."""
+        turns = sum(a != b for a, b in zip(self.runs, self.runs[1:], strict=False))
+        return 0 < changes <= turns
+
+    def routing_labels(self, place: Mapping[str, str]) -> dict[str, str]:
+        """Return the labels that routes and silences see."""
+        return {**self.labels, **place, "rule": self.rule, "severity": self.severity.value}
+
+    def as_event(self) -> AlertEvent:
+        """Return the alert as the event that it is now."""
+        return AlertEvent(
+            rule=self.rule,
+            severity=self.severity,
+            reason=self.reason,
+            labels=self.labels,
+            status="firing" if self.firing else "resolved",
+        )
+
+
+class Progress(StrEnum):
+    """What is known of a notification. ``sending`` is written before it leaves."""
+
+    PLANNED = "planned"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    AMBIGUOUS = "ambiguous"
+
+
+class Item(Value):
+    """A notification that a run has to send: to one receiver, of one group of alerts.
+
+    ``id`` is the same for each try of the run. ``dedup_key`` names the group, in each run the same.
+    ``keys`` are the alerts', in the order of ``events``; ``before`` what the receiver had been told of
+    each. ``group_firing`` says whether any alert of the group fires, told now or before. ``more`` counts
+    alerts that wait for the next run; ``why`` is each event's. ``message_id`` is the mail's in the
+    ledger.
+    """
+
+    id: str
+    receiver: str
+    dedup_key: str
+    keys: tuple[str, ...]
+    events: tuple[AlertEvent, ...]
+    why: tuple[str, ...] = ()
+    digest: bool = False
+    before: dict[str, Told | None] = Field(default_factory=dict)
+    group_firing: bool
+    more: int = 0
+    progress: Progress = Progress.PLANNED
+    message_id: str | None = None
+    detail: str = ""
+
+
+class Plan(Value):
+    """What one run had to tell. ``made_at`` is the clock's time, ``at`` the run's logical date."""
+
+    run_id: str
+    at: datetime
+    made_at: datetime
+    generation: int = 0
+    items: tuple[Item, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether everything was told."""
+        return all(item.progress is Progress.SENT for item in self.items)
+
+
+class Held(Value):
+    """What waits for a receiver's next digest, which the first run at or after ``due`` tells."""
+
+    receiver: str
+    due: datetime
+    keys: tuple[str, ...] = ()
+    events: tuple[AlertEvent, ...] = ()
+
+
+class Book(Value):
+    """All that is known between runs. ``newest`` is the latest logical date that was looked at."""
+
+    alerts: dict[str, AlertState] = Field(default_factory=dict)
+    newest: datetime | None = None
+    history: History = History()
+    plans: tuple[Plan, ...] = ()
+    held: dict[str, Held] = Field(default_factory=dict)
+
+    def plan_of(self, run_id: str) -> Plan | None:
+        """Return the plan that a run made, ``None`` if it made none."""
+        return next((plan for plan in self.plans if plan.run_id == run_id), None)
+
+    def with_plan(self, plan: Plan) -> Book:
+        """Return the book with a plan in place of the run's earlier one; the oldest ones go."""
+        others = tuple(one for one in self.plans if one.run_id != plan.run_id)
+        return self.model_copy(update={"plans": (*others, plan)[-_PLANS:]})
+
+    def with_item(self, run_id: str, item: Item) -> Book:
+        """Return the book with what came of a notification.
+
+        What failed was not told: the receiver knows what it knew before, and a later run tells it anew.
+        """
+        plan = self.plan_of(run_id)
+        if plan is None:
+            return self
+        items = tuple(item if one.id == item.id else one for one in plan.items)
+        book = self.with_plan(plan.model_copy(update={"items": items}))
+        return book.untold(item) if item.progress is Progress.FAILED else book
+
+    def untold(self, item: Item) -> Book:
+        """Return the book with each alert's receiver knowing what it knew before."""
+        alerts = dict(self.alerts)
+        for key in item.keys:
+            state = alerts.get(key)
+            if state is None or key not in item.before:
+                continue
+            told = {name: one for name, one in state.told.items() if name != item.receiver}
+            before = item.before[key]
+            if before is not None:
+                told[item.receiver] = before
+            alerts[key] = state.model_copy(update={"told": told})
+        return self.model_copy(update={"alerts": alerts})
+
+
+def alert_key(place: Mapping[str, str], rule: str, labels: Mapping[str, str]) -> str:
+    """Return the name of an alert: the same in each run, for the same rule and labels.
+
+    :param place: the task that looks after it: DAG, task, map index.
+    :param rule: how events name the rule.
+    :param labels: the alert's, in any order.
+    """
+    parts = [sorted(place.items()), rule, sorted(labels.items())]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
