@@ -51,7 +51,21 @@ def task_folder(context: Context) -> StoragePath:
     """
     ti = context["ti"]
     folder = storage_root() / _segment(ti.dag_id) / _segment(ti.run_id) / _segment(ti.task_id)
-    map_index = ti.map_index
+    return _mapped(folder, ti.map_index)
+
+
+def memory_folder(context: Context) -> StoragePath:
+    """Return the folder of what a task remembers from run to run; all of its runs share it.
+
+    :param context: the context that Airflow gives to ``execute``.
+    """
+    ti = context["ti"]
+    # No run's folder has this name: "@" is not among the characters that a segment may have.
+    folder = storage_root() / _segment(ti.dag_id) / "@memory" / _segment(ti.task_id)
+    return _mapped(folder, ti.map_index)
+
+
+def _mapped(folder: StoragePath, map_index: int | None) -> StoragePath:
     return folder if map_index is None or map_index < 0 else folder / str(map_index)
 
 

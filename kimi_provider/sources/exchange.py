@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
@@ -11,24 +12,47 @@ from kimi_provider.sources.retry import PASSING_STATUS, PassingError, asked_wait
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Mapping
 
     from kimi_provider.sources.request import HttpRequest
 
 
-async def ask(
-    client: httpx.AsyncClient, request: HttpRequest, url: httpx.URL
-) -> tuple[bytes, str | None]:
-    """Ask once; return the body, empty for 204, and the URL of the ``Link`` with rel=next.
+@dataclass(frozen=True)
+class Answer:
+    """What came.
 
+    :ivar content: the body; empty for 204, ``None`` for 304.
+    :ivar next_link: the URL of the ``Link`` with rel=next.
+    :ivar etag: validator of the page, by ``ETag``.
+    :ivar modified: the same, by ``Last-Modified``.
+    """
+
+    content: bytes | None
+    next_link: str | None = None
+    etag: str | None = None
+    modified: str | None = None
+
+
+async def ask(
+    client: httpx.AsyncClient,
+    request: HttpRequest,
+    url: httpx.URL,
+    conditions: Mapping[str, str] | None = None,
+) -> Answer:
+    """Ask once.
+
+    :param conditions: headers that ask for the page only if it has changed.
     :raises PassingError: if the failure may pass.
     :raises SourceError: if the API refuses, or sends too much.
     :raises ConfigurationError: if the request itself is malformed.
     """
     content = bytearray()
     try:
-        async with client.stream("GET", url) as response:
+        async with client.stream("GET", url, headers=conditions) as response:
             if response.status_code == httpx.codes.NO_CONTENT:
-                return b"", None
+                return Answer(b"")
+            if response.status_code == httpx.codes.NOT_MODIFIED and conditions:
+                return Answer(None)
             if response.status_code != httpx.codes.OK:
                 raise _refusal(request, response)
             async for part in response.aiter_bytes():
@@ -38,7 +62,12 @@ async def ask(
                         f"{request.url} sent a page larger than max_page_bytes={request.max_page_bytes} "
                         "allows. Ask for smaller pages, or raise the bound."
                     )
-            return bytes(content), response.links.get("next", {}).get("url")
+            return Answer(
+                bytes(content),
+                response.links.get("next", {}).get("url"),
+                response.headers.get("etag"),
+                response.headers.get("last-modified"),
+            )
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as error:
         raise ConfigurationError(f"{request.url} cannot be asked: {type(error).__name__}.") from None
     except httpx.TimeoutException as error:

@@ -6,25 +6,28 @@ import asyncio
 import logging
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from kimi_provider.exceptions import SourceError
+from kimi_provider.exceptions import ConfigurationError, SourceError
 from kimi_provider.sources.answers import decode, rows_at
 from kimi_provider.sources.exchange import ask, hide_queries, next_url
-from kimi_provider.sources.pagination import Page
+from kimi_provider.sources.pagination import LinkPagination, NextUrlPagination, Page, Step
 from kimi_provider.sources.request import HttpRequest
 from kimi_provider.sources.retry import with_retries
 from kimi_provider.sources.spool import Spool
+from kimi_provider.sources.state import Validator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from kimi_provider.schemas import DatasetRef
-    from kimi_provider.sources.pagination import Step
+    from kimi_provider.sources.exchange import Answer
+    from kimi_provider.sources.guard import Guard
+    from kimi_provider.sources.state import Progress, Recollection
     from kimi_provider.storage import StoragePath
 
 __all__ = ["HttpRequest", "fetch_http"]
@@ -41,6 +44,9 @@ async def fetch_http(
     *,
     types: Mapping[str, str] | None = None,
     allow_empty: bool = False,
+    guard: Guard | None = None,
+    progress: Progress | None = None,
+    recollection: Recollection | None = None,
     on_progress: Callable[[str], None] = log.debug,
 ) -> DatasetRef:
     """Read all pages into a Parquet file, which appears whole or not at all.
@@ -50,74 +56,137 @@ async def fetch_http(
     :param types: DuckDB types by column, in place of those found.
     :param allow_empty: whether an answer without rows is a dataset, or an error; an empty dataset has
         the columns that ``types`` names.
+    :param guard: protects the columns before anything is stored.
+    :param progress: of an incremental reading; it moves when the dataset is stored. After the first
+        reading, no rows are a dataset.
+    :param recollection: of the reading before; if no page has changed since, its dataset is returned.
     :param on_progress: told now and then how far it is.
     :raises SourceUnavailableError: if the API cannot be reached, or fails after the last try.
     :raises SourceError: if it refuses, has more than the bounds allow, or its answer is not of the
         shape asked for. Nothing is stored then.
-    :raises ConfigurationError: if a type in ``types`` is none.
+    :raises ConfigurationError: if a type in ``types`` is none, the guard takes the column that
+        ``progress`` goes by, or what is asked for cannot be asked for conditionally.
     """
     logging.getLogger("httpx").addFilter(hide_queries)
+    window = progress.window if progress else None
+    if window is not None and guard is not None and not guard.keeps(window.column):
+        raise ConfigurationError(
+            f"The incremental reading goes by the column {window.column!r}, which columns does not "
+            "leave as it is, so that its values cannot be sent back. Go by another, or leave it alone."
+        )
+    if recollection is not None and isinstance(request.pagination, LinkPagination | NextUrlPagination):
+        raise ConfigurationError(
+            f"conditional cannot be used with {type(request.pagination).__name__}: where a page follows "
+            "by its URL, an unchanged page does not say that none was added behind it."
+        )
     # Removing what was spooled can take as long as writing it did.
     folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="kimi-fetch-")
     try:
-        spool = Spool(Path(folder.name), untyped=request.format == "csv")
-        pages = await _Reading(request, spool, on_progress).run()
-        on_progress(f"{spool.rows:,} rows on {pages} pages; writing the dataset")
+        spool = Spool(Path(folder.name), untyped=request.format == "csv", guard=guard)
+        reading = _Reading(request, spool, on_progress)
+        fingerprint = f"{request.fingerprint} {types} {guard.fingerprint if guard else None}"
+        known = await asyncio.to_thread(recollection.recall, fingerprint) if recollection else None
+        if await reading.run(known[1] if known else []) and known:
+            on_progress(
+                f"{request.url} has not changed since it was read before, so that dataset of "
+                f"{known[0].rows:,} rows is used again: {known[0].uri}"
+            )
+            return known[0]
+        on_progress(f"{spool.rows:,} rows on {len(reading.pages)} pages; writing the dataset")
+        if not spool.rows and progress is not None:
+            types = {**progress.types, **(types or {})}
+            allow_empty = allow_empty or bool(progress.types)
         if not spool.rows and not allow_empty:
             raise SourceError(
                 f"{request.url} has no rows for {request.shown_query}. Check the period and the query, "
                 "or set allow_empty=True where having none is normal."
             )
-        return await asyncio.to_thread(spool.finish, target, source=request.url, types=types or {})
+        dataset = await asyncio.to_thread(
+            spool.finish, target, source=request.url, types=types or {}, window=window
+        )
+        if progress is not None:
+            await asyncio.to_thread(progress.stored, dataset)
+        if recollection and not await asyncio.to_thread(
+            recollection.keep, fingerprint, dataset, reading.pages
+        ):
+            on_progress(f"{request.url} gives no ETag or Last-Modified, so each run has to read it all")
+        return dataset
     finally:
         await asyncio.to_thread(folder.cleanup)
 
 
 @dataclass
 class _Reading:
-    """Reads page after page into the spool."""
+    """Reads page after page into the spool.
+
+    :ivar pages: the validators of the pages that were read.
+    """
 
     request: HttpRequest
     spool: Spool
     on_progress: Callable[[str], None]
+    pages: list[Validator] = field(default_factory=list)
 
-    async def run(self) -> int:
-        """Read all pages; return how many there were."""
+    async def run(self, known: Sequence[Validator]) -> bool:
+        """Read all pages, or find that none has changed.
+
+        :param known: validators of all pages of an earlier reading.
+        :returns: whether none has changed, so that none was read.
+        """
+        request = self.request
+        async with httpx.AsyncClient(
+            timeout=request.timeout,
+            verify=request.tls,
+            proxy=request.proxy,
+            # The encodings that httpx inflates in small steps, so that the bound on a page holds.
+            headers={"Accept-Encoding": "gzip, deflate", **request.headers},
+        ) as client:
+            first: Answer | None = None
+            for number, page in enumerate(known):
+                answer = await self._ask(client, Step(dict(page.query)), page.headers)
+                if answer.content is not None:
+                    # The first page need not be asked for again; a later one may be another by now.
+                    first = answer if number == 0 else None
+                    break
+            else:
+                if known:
+                    return True
+            await self._read(client, first)
+        return False
+
+    async def _read(self, client: httpx.AsyncClient, first: Answer | None) -> None:
         request = self.request
         seen: set[object] = set()
         before: list[dict[str, Any]] = []
         said = time.monotonic()
         step: Step | None = request.pagination.first()
-        async with httpx.AsyncClient(
-            timeout=request.timeout,
-            # The encodings that httpx inflates in small steps, so that the bound on a page holds.
-            headers={"Accept-Encoding": "gzip, deflate", **request.headers},
-        ) as client:
-            while step is not None:
-                self._check_pages(len(seen), again=step.key in seen)
-                seen.add(step.key)
-                content, link = await self._get_page(client, step)
-                body, rows = await asyncio.to_thread(self._take, content)
-                if len(seen) == _SECOND and rows and rows == before:
-                    raise SourceError(
-                        f"{request.url} answered two pages with the same rows, so it does not know the "
-                        f"parameters of {type(request.pagination).__name__}. Name those that it has."
-                    )
-                before = rows if len(seen) < _SECOND else []
-                if time.monotonic() - said > _SECONDS_BETWEEN_PROGRESS:
-                    said = time.monotonic()
-                    self.on_progress(f"{self.spool.rows:,} rows on {len(seen)} pages so far")
-                step = request.pagination.following(Page(step, body, len(rows), link))
-        return len(seen)
+        while step is not None:
+            self._check_pages(len(seen), again=step.key in seen)
+            seen.add(step.key)
+            answer, first = first or await self._ask(client, step), None
+            self.pages.append(Validator(step.query, answer.etag, answer.modified))
+            body, rows = await asyncio.to_thread(self._take, answer.content or b"")
+            if len(seen) == _SECOND and rows and rows == before:
+                raise SourceError(
+                    f"{request.url} answered two pages with the same rows, so it does not know the "
+                    f"parameters of {type(request.pagination).__name__}. Name those that it has."
+                )
+            before = rows if len(seen) < _SECOND else []
+            if time.monotonic() - said > _SECONDS_BETWEEN_PROGRESS:
+                said = time.monotonic()
+                self.on_progress(f"{self.spool.rows:,} rows on {len(seen)} pages so far")
+            step = request.pagination.following(Page(step, body, len(rows), answer.next_link))
 
-    async def _get_page(self, client: httpx.AsyncClient, step: Step) -> tuple[bytes, str | None]:
+    async def _ask(
+        self, client: httpx.AsyncClient, step: Step, conditions: Mapping[str, str] | None = None
+    ) -> Answer:
         request = self.request
         if step.url is None:
             url = request.full_url.copy_merge_params({**request.query, **step.query})
         else:
             url = next_url(request, step.url)
         return await with_retries(
-            lambda: ask(client, request, url), tries=request.tries, on_wait=self.on_progress
+            lambda: ask(client, request, url, conditions), tries=request.tries, on_wait=self.on_progress
         )
 
     def _take(self, content: bytes) -> tuple[Any, list[dict[str, Any]]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,9 @@ class HttpRequest:
     :param max_rows: rows at most.
     :param max_bytes: size of all rows at most, in bytes of JSON.
     :param max_page_bytes: size of one decoded answer at most, in bytes.
+    :param verify: whether the server's certificate is checked; a path names the authorities to trust.
+    :param cert: client certificate: the path of a file with its key, or the paths of both.
+    :param proxy: URL of a proxy; by default the environment names it.
     :param timeout: seconds to wait for a connection, and for each part of an answer.
     :param tries: requests for one page.
     :raises ConfigurationError: if the URL or a bound is none.
@@ -54,6 +59,9 @@ class HttpRequest:
     max_rows: int = 50_000_000
     max_bytes: int = 20 << 30
     max_page_bytes: int = 64 << 20
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    proxy: str | None = field(default=None, repr=False)
     timeout: float = 60.0
     tries: int = 5
 
@@ -72,6 +80,42 @@ class HttpRequest:
             raise ConfigurationError(
                 f"The URL of the API, {self.url!r}, has to begin with http:// or https:// and a host."
             )
+
+    @property
+    def tls(self) -> ssl.SSLContext | bool:
+        """How the connection is secured.
+
+        :raises ConfigurationError: if a certificate cannot be read.
+        """
+        if self.verify is True and self.cert is None:
+            return True
+        try:
+            context = ssl.create_default_context(
+                cafile=self.verify if isinstance(self.verify, str) else None
+            )
+            if not self.verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if self.cert is not None:
+                context.load_cert_chain(*([self.cert] if isinstance(self.cert, str) else self.cert))
+        except OSError as error:
+            raise ConfigurationError(
+                f"A certificate named in verify or cert cannot be read: {type(error).__name__}. Check "
+                "the paths in the connection's extra."
+            ) from None
+        return context
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this request from others that would give other rows; it tells no value."""
+        asked = (
+            str(self.full_url),
+            sorted(self.query.items()),
+            self.records_path,
+            self.pagination,
+            self.format,
+        )
+        return hashlib.sha256(repr(asked).encode()).hexdigest()
 
     @property
     def full_url(self) -> httpx.URL:

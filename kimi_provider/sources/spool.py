@@ -16,6 +16,7 @@ from kimi_provider.sources.content import content_hash
 from kimi_provider.sources.inference import column_types, misfits, value_of
 from kimi_provider.sources.profile import profile
 from kimi_provider.sources.scratch import AMPLE, USUAL, literal, quoted, scratch_database
+from kimi_provider.sources.window import bounded
 from kimi_provider.storage import writing
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+    from kimi_provider.sources.guard import Guard
     from kimi_provider.sources.scratch import Bounds
+    from kimi_provider.sources.window import Window
     from kimi_provider.storage import StoragePath
 
 _LARGEST_ROW: Final = 8 << 20
@@ -43,13 +46,15 @@ class Spool:
 
     :param folder: an empty scratch folder on this machine's disk; the caller removes it.
     :param untyped: whether all values come as texts, because the source has no types (CSV).
+    :param guard: protects each row before it touches a disk.
     :ivar rows: rows collected.
     :ivar bytes: bytes that they take on the disk.
     """
 
-    def __init__(self, folder: Path, *, untyped: bool = False) -> None:
+    def __init__(self, folder: Path, *, untyped: bool = False, guard: Guard | None = None) -> None:
         self._folder = folder
         self._untyped = untyped
+        self._guard = guard
         self._file = folder / "rows.jsonl"
         self._raw = folder / "raw.parquet"
         # The names in the order in which they came, each with the column of ``raw`` that holds it, so
@@ -70,9 +75,10 @@ class Spool:
         with self._file.open("ab") as file:
             for record in records:
                 self.rows += 1
-                if not record.keys() <= self._columns.keys():
-                    self._admit(record)
-                line = self._encoder.encode(record)
+                row = record if self._guard is None else self._guard.protect(record, self.rows)
+                if not row.keys() <= self._columns.keys():
+                    self._admit(row)
+                line = self._encoder.encode(row)
                 self._largest = max(self._largest, len(line))
                 if len(line) > _LARGEST_ROW:
                     raise SourceError(
@@ -81,18 +87,31 @@ class Spool:
                     )
                 self.bytes += file.write(line) + file.write(b"\n")
 
-    def finish(self, target: StoragePath, *, source: str, types: Mapping[str, str]) -> DatasetRef:
+    def finish(
+        self,
+        target: StoragePath,
+        *,
+        source: str,
+        types: Mapping[str, str],
+        window: Window | None = None,
+    ) -> DatasetRef:
         """Find the types, write the Parquet file, and describe it.
 
         :param target: where the file goes; it appears whole or not at all.
         :param source: where the rows come from, without credentials and query values.
         :param types: DuckDB types by column, in place of those found; a column that no row has is
             there too, and all null.
-        :raises SourceError: if a value does not fit the type asked for, or there are no columns.
+        :param window: of an incremental reading; rows beyond its end are left out.
+        :raises SourceError: if a value does not fit the type asked for, there are no columns, the
+            guard's policy names one that is not there, or that of the window cannot be gone by.
         :raises ConfigurationError: if a type asked for is none.
         """
         import duckdb
 
+        if self._guard is not None:
+            types = self._guard.types(types)
+            if self.rows:
+                self._guard.check(source)
         for name in types:
             if name not in self._columns:
                 self._name(name, f"types has the column {name!r}")
@@ -102,11 +121,11 @@ class Spool:
                 "{'id': 'BIGINT'}, or do not allow an empty dataset."
             )
         try:
-            return self._finish(target, source, types, USUAL)
+            return self._finish(target, source, types, window, USUAL)
         except duckdb.OutOfMemoryException:
             pass
         try:
-            return self._finish(target, source, types, AMPLE)
+            return self._finish(target, source, types, window, AMPLE)
         except duckdb.OutOfMemoryException:
             raise SourceError(
                 f"The rows of {source} are too large to be typed, at {self.bytes // self.rows} bytes on "
@@ -114,21 +133,36 @@ class Spool:
             ) from None
 
     def _finish(
-        self, target: StoragePath, source: str, types: Mapping[str, str], bounds: Bounds
+        self,
+        target: StoragePath,
+        source: str,
+        types: Mapping[str, str],
+        window: Window | None,
+        bounds: Bounds,
     ) -> DatasetRef:
         with scratch_database(self._folder, bounds) as connection:
             self._load(connection)
             chosen = column_types(connection, self._columns, types, untyped=self._untyped)
             self._check_asked(connection, {name: chosen[name] for name in types})
+            within, watermark = "true", None
+            if window is not None:
+                within, watermark = bounded(connection, window, self._columns, chosen, asked=types)
             with writing(target) as file:
-                self._write(connection, chosen, file)
+                self._write(connection, chosen, file, within)
                 columns = _view(connection, file)
                 described = profile(connection, "written", columns)
                 nulls = {column.name: column.nulls for column in described}
                 rows, sha256 = content_hash(connection, "written", columns, nulls)
                 size = file.stat().st_size
         return DatasetRef(
-            uri=target.as_uri(), rows=rows, bytes=size, sha256=sha256, source=source, columns=described
+            uri=target.as_uri(),
+            rows=rows,
+            bytes=size,
+            sha256=sha256,
+            source=source,
+            columns=self._guard.marked(described) if self._guard else described,
+            dropped=self._guard.dropped if self._guard else (),
+            watermark=watermark,
         )
 
     def _admit(self, record: Mapping[str, Any]) -> None:
@@ -190,12 +224,14 @@ class Spool:
                     "Choose another type in types, such as VARCHAR, or correct the source."
                 )
 
-    def _write(self, connection: DuckDBPyConnection, chosen: Mapping[str, str], file: Path) -> None:
+    def _write(
+        self, connection: DuckDBPyConnection, chosen: Mapping[str, str], file: Path, within: str
+    ) -> None:
         """Write the dataset, each column by the type chosen for it."""
         values = ", ".join(
             f"{value_of(self._columns[name], kind)} AS {quoted(name)}" for name, kind in chosen.items()
         )
-        self._copy(connection, f"SELECT {values} FROM raw", file)  # noqa: S608 — quoted names
+        self._copy(connection, f"SELECT {values} FROM raw WHERE {within}", file)  # noqa: S608 — quoted names
 
     def _copy(self, connection: DuckDBPyConnection, select: str, file: Path) -> None:
         connection.execute(
