@@ -179,10 +179,8 @@ class Prose:
             # Names come from the data: their direction must not reorder our sentence.
             return _Value(fact_id, text, Markup("<bdi>{}</bdi>").format(value))
         if len(value) <= _UNBREAKABLE:
-            # A sign before a number would end up behind it among letters written right to left.
-            mark = '<bdi class="figure">{}</bdi>' if right_to_left else '<span class="figure">{}</span>'
-            return _Value(fact_id, text, Markup(mark).format(value))  # noqa: S704 — one of two constants
-        return _Value(fact_id, text, escape(value))
+            return _Value(fact_id, text, Markup('<span class="figure">{}</span>').format(text))
+        return _Value(fact_id, text, escape(text))
 
     def _allowed(self, tokens: Sequence[Token]) -> list[Token]:
         """Take images and foreign links out, and make every heading a small one."""

@@ -14,6 +14,7 @@ _HIDDEN = re.compile(
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\u0085\u2028\u2029]")
 # All white space but the two spaces that keep the digits of a number together.
 _SPACE = re.compile("[^\\S\u00a0\u202f]+")
+_ISOLATE_FIGURE, _ISOLATE_NAME, _END, _LEFT_TO_RIGHT = "\u2067", "\u2068", "\u2069", "\u200e"
 _DROPPED_CATEGORIES = frozenset({"Cc", "Co", "Cs"})
 
 
@@ -26,11 +27,15 @@ def strip_hidden(text: str) -> str:
 
 
 def isolated(text: str) -> str:
-    """Wrap text so that its direction and that of its surroundings leave each other alone.
+    """Wrap text for surroundings written right to left, so that neither turns the other around.
 
-    The marks are Unicode's FIRST STRONG ISOLATE and POP DIRECTIONAL ISOLATE (UAX 9).
+    The marks are Unicode's isolates (UAX 9). A name keeps its own direction; a figure is read from the
+    right, but for its number, whose sign stays before it.
     """
-    return f"\u2068{text}\u2069" if text else text
+    if not text:
+        return ""
+    name = text[0].isalpha()
+    return f"{_ISOLATE_NAME}{text}{_END}" if name else f"{_ISOLATE_FIGURE}{_LEFT_TO_RIGHT}{text}{_END}"
 
 
 def one_line(text: str, limit: int | None = None) -> str:
@@ -51,4 +56,5 @@ def clipped(text: str, limit: int | None = None) -> str:
     at_word = cut.rsplit(" ", 1)[0]
     # A word cut is ugly, a line cut by half is worse.
     kept = (at_word if len(at_word) > limit * 0.6 else cut).rstrip(" ,;:.-(") + "…"
-    return kept + "\u2069" * (kept.count("\u2068") - kept.count("\u2069"))
+    opened = kept.count(_ISOLATE_NAME) + kept.count(_ISOLATE_FIGURE)
+    return kept + _END * (opened - kept.count(_END))
