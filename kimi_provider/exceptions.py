@@ -208,6 +208,10 @@ class JournalError(KimiProviderError):
     retryable = True
 
 
+class InterruptedCallError(KimiProviderError):
+    """A call was under way when its process was killed, and is not made again without being told."""
+
+
 class ReportError(KimiProviderError):
     """The report could not be made from its analysis."""
 

@@ -43,6 +43,7 @@ def get_provider_info() -> _Json:
                     "kimi_provider.operators.fetch_files",
                     "kimi_provider.operators.fetch_sql",
                     "kimi_provider.operators.report",
+                    "kimi_provider.operators.thinking",
                 ],
             },
         ],

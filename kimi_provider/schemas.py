@@ -228,7 +228,9 @@ class Usage(Value):
     """Tokens and money, summed over the calls they describe (OpenTelemetry GenAI's words).
 
     ``cost_usd`` is ``None`` where a price is not known. ``input_tokens`` includes
-    ``cache_read_tokens``; ``output_tokens`` includes ``reasoning_tokens``.
+    ``cache_read_tokens``; ``output_tokens`` includes ``reasoning_tokens``. ``repeated_calls`` were
+    under way when their process was killed, and made again: what the first of each took may have been
+    billed, is not known, and is not in the other figures.
     """
 
     calls: int = 0
@@ -236,6 +238,7 @@ class Usage(Value):
     output_tokens: int = 0
     cache_read_tokens: int = 0
     reasoning_tokens: int = 0
+    repeated_calls: int = 0
     cost_usd: Number | None = Decimal(0)
 
     def __add__(self, other: Usage) -> Usage:
@@ -247,6 +250,7 @@ class Usage(Value):
             output_tokens=self.output_tokens + other.output_tokens,
             cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            repeated_calls=self.repeated_calls + other.repeated_calls,
             cost_usd=(self.cost_usd or Decimal(0)) + (other.cost_usd or Decimal(0)) if known else None,
         )
 

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from kimi_provider.analysis.budget import Need, check_window
+from kimi_provider.analysis.elsewhere import PendingCall
 from kimi_provider.analysis.journal import fingerprint
-from kimi_provider.analysis.sanitize import one_line
+from kimi_provider.analysis.progress import Progress
 from kimi_provider.analysis.tokens import TokenEstimator
-from kimi_provider.client.messages import ChatResult, ReasoningDelta, Restarted, TextDelta
+from kimi_provider.client.messages import ChatResult
 from kimi_provider.client.request import max_tokens, model_of
-from kimi_provider.exceptions import APIError
+from kimi_provider.exceptions import APIError, InterruptedCallError
 from kimi_provider.schemas import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kimi_provider.analysis.budget import Budget
+    from kimi_provider.analysis.elsewhere import Elsewhere
     from kimi_provider.analysis.journal import Journal
     from kimi_provider.analysis.trace import Trace
     from kimi_provider.client.client import KimiClient
-    from kimi_provider.client.messages import ChatRequest, Message, StreamEvent
+    from kimi_provider.client.messages import ChatRequest, Message
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,6 @@ _LEAST_ANSWER = 16_000
 
 # What a call is taken to answer at most where no bound is sent, in tokens.
 _ASSUMED_ANSWER = 32_768
-
-# How often a long answer says that it is still coming, in seconds.
-_PROGRESS_INTERVAL = 5.0
-
-# How much of the latest thinking such a line shows, in characters.
-_SHOWN_THOUGHT = 160
 
 
 def _ignore(_: str) -> None:
@@ -60,6 +55,10 @@ class Caller:
     :param journal: what was already paid for; ``None`` pays anew at each attempt.
     :param on_progress: gets short sentences, and the end of what the model thinks; never of prompts
         or answers.
+    :param repeat_interrupted: whether a call that was under way when an earlier process was killed is
+        made again; it may have been billed.
+    :param elsewhere: takes the calls that the journal does not have, where this process is not to
+        wait for the model itself.
 
     For each call: journal look-up → window and budget check → client → journal → log and trace. The
     same request asked again in one run is a second question, and gets a second answer.
@@ -73,6 +72,8 @@ class Caller:
         trace: Trace,
         journal: Journal | None = None,
         on_progress: Callable[[str], None] = _ignore,
+        repeat_interrupted: bool = True,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.client = client
         self.budget = budget
@@ -83,6 +84,9 @@ class Caller:
         self._asked: defaultdict[str, set[int]] = defaultdict(set)
         self._shown: set[Message] = set()
         self._counted = journal is None
+        self._repeat_interrupted = repeat_interrupted
+        self._elsewhere = elsewhere
+        self._active = 0
 
     @property
     def usage(self) -> Usage:
@@ -93,25 +97,28 @@ class Caller:
         """Answer a request from the journal, or by a call that fits the budget.
 
         :raises BudgetExceededError: if the call does not fit; it was not made.
+        :raises InterruptedCallError: if an earlier process was killed in it, and it is not repeated.
         :raises JournalError: if the journal cannot be read.
         :raises APIError: if the call fails.
+        :raises HandedOver: where it is to be made elsewhere.
         """
         await self._count_earlier_attempts()
         key = self.fingerprint(request)
         occurrence = self._claim(key)
+        self._active += 1
         try:
-            stored = await self.journal.get(_KIND, key, occurrence) if self.journal else None
-            if stored is not None:
-                result = ChatResult.from_dict(stored["result"])
-                self._estimator.observe(request, result.usage.input_tokens)
-                self.trace.add("journal", call=key, occurrence=occurrence, found=True)
-                self._record(request, key, result)
-                return result
-            return await self._call(request, key, occurrence)
+            return await self._answer(request, key, occurrence)
         except BaseException:
             # The next try of the same request is the same question, not a second one.
             self._asked[key].discard(occurrence)
             raise
+        finally:
+            self._active -= 1
+
+    async def make(self, call: PendingCall) -> ChatResult:
+        """Make a call that was handed over, unless it has been made meanwhile; see :meth:`complete`."""
+        await self._count_earlier_attempts()
+        return await self._answer(call.request, self.fingerprint(call.request), call.occurrence)
 
     async def reject(self, request: ChatRequest) -> None:
         """Say that the last answer to this request cannot be used, so that a retry asks anew.
@@ -141,8 +148,10 @@ class Caller:
             return
         self._counted = True
         earlier = await self.journal.spent()
+        self.budget.add(earlier)
+        if earlier.repeated_calls:
+            self.trace.add("interrupted", calls=earlier.repeated_calls)
         if earlier.calls:
-            self.budget.add(earlier)
             log.info(
                 "The journal holds %d calls of earlier attempts, %s", earlier.calls, _price(earlier)
             )
@@ -153,18 +162,53 @@ class Caller:
         taken.add(occurrence)
         return occurrence
 
-    async def _call(self, request: ChatRequest, key: str, occurrence: int) -> ChatResult:
+    async def _answer(self, request: ChatRequest, key: str, occurrence: int) -> ChatResult:
+        stored = await self.journal.get(_KIND, key, occurrence) if self.journal else None
+        if stored is not None:
+            result = ChatResult.from_dict(stored["result"])
+            self._estimator.observe(request, result.usage.input_tokens)
+            self.trace.add("journal", call=key, occurrence=occurrence, found=True)
+            self._record(request, key, result)
+            return result
+        if self._elsewhere is not None:
+            await self._elsewhere.take(PendingCall(request, occurrence), key, lambda: self._active)
         fitted, need = await self._fit(request)
         with self.budget.reserve(need):
-            result = await self.client.complete(fitted, on_event=_Progress(self.on_progress))
-            self.budget.add(result.usage)
+            result = await self._call(fitted, key, occurrence)
         self._estimator.observe(request, result.usage.input_tokens)
-        if self.journal is not None:
-            content = {"result": result.as_dict(), "usage": result.usage.model_dump(mode="json")}
-            await self.journal.put(_KIND, key, content, occurrence)
         self._record(request, key, result)
         self._log(result)
         return result
+
+    async def _call(self, request: ChatRequest, key: str, occurrence: int) -> ChatResult:
+        """Make a call, marked in the journal from its beginning to its end."""
+        if self.journal is None:
+            result = await self.client.complete(request, on_event=Progress(self.on_progress))
+            self.budget.add(result.usage)
+            return result
+        if await self.journal.begin(_KIND, key, occurrence):
+            self._interrupted(key)
+        try:
+            result = await self.client.complete(request, on_event=Progress(self.on_progress))
+        except Exception:
+            await self.journal.end(_KIND, key, occurrence)
+            raise
+        self.budget.add(result.usage)
+        content = {"result": result.as_dict(), "usage": result.usage.model_dump(mode="json")}
+        await self.journal.put(_KIND, key, content, occurrence)
+        await self.journal.end(_KIND, key, occurrence)
+        return result
+
+    def _interrupted(self, key: str) -> None:
+        self.budget.add(Usage(repeated_calls=1))
+        self.trace.add("interrupted", call=key, repeated=self._repeat_interrupted)
+        found = "A call was under way when its process was killed, and may have been billed"
+        if not self._repeat_interrupted:
+            raise InterruptedCallError(
+                f"{found}. on_restart is 'fail', so it is not made again: clear the task to make it, or"
+                " set on_restart='resubmit'."
+            )
+        log.warning("%s; it is made again", found)
 
     async def _fit(self, request: ChatRequest) -> tuple[ChatRequest, Need]:
         """Return the request to send, and what it can take at most.
@@ -251,45 +295,6 @@ class Caller:
             _price(self.usage),
             ", ".join(result.request_ids) or "without id",
         )
-
-
-class _Progress:
-    """Turns a stream of events into a line now and then, with the end of what the model thinks.
-
-    The thoughts are shown, since half an hour without a sign of life looks like a hang; the answer is
-    not, since it belongs to the readers of the report.
-    """
-
-    def __init__(self, on_progress: Callable[[str], None]) -> None:
-        self._on_progress = on_progress
-        self._began = self._spoke = time.monotonic()
-        self._thought = self._written = 0
-        self._tail = ""
-
-    def __call__(self, event: StreamEvent) -> None:
-        if isinstance(event, Restarted):
-            self._thought = self._written = 0
-            self._tail = ""
-        elif isinstance(event, ReasoningDelta):
-            self._thought += len(event.text)
-            self._tail = (self._tail + event.text)[-_SHOWN_THOUGHT:]
-        elif isinstance(event, TextDelta):
-            if self._thought and not self._written:
-                self._speak()
-            self._written += len(event.text)
-        if time.monotonic() - self._spoke >= _PROGRESS_INTERVAL:
-            self._speak()
-
-    def _speak(self) -> None:
-        self._spoke = time.monotonic()
-        seconds = self._spoke - self._began
-        if self._written:
-            self._on_progress(f"Writing for {seconds:.0f} s: {self._written:,} characters")
-        else:
-            thought = one_line(self._tail)
-            self._on_progress(
-                f"Thinking for {seconds:.0f} s ({self._thought:,} characters): … {thought}"
-            )
 
 
 def _price(usage: Usage) -> str:

@@ -4,6 +4,9 @@ One entry is one file: a line with the SHA-256 of the rest, and a JSON object. I
 not at all, and an entry that does not match its hash is no hit, so the worst that a crash can do is
 one repeated call. The folder belongs to one task instance without its try number, so that a retry
 finds what the attempts before it paid for.
+
+Before a call of the model begins, a mark says so; it goes when the call has ended, well or not. A mark
+that is found was left by a process that was killed meanwhile, and what its call took is not known.
 """
 
 from __future__ import annotations
@@ -14,11 +17,13 @@ import json
 import logging
 import re
 import uuid
+from datetime import UTC, datetime
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from kimi_provider.exceptions import JournalError
 from kimi_provider.schemas import Usage
-from kimi_provider.storage import read_bytes, write_bytes
+from kimi_provider.storage import read_bytes, write_bytes, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ENTRY = re.compile(r"[a-z]+-[0-9a-f]{64}-\d+\.entry")
-_REJECTED = "rejected"
+_MARK = re.compile(r"[a-z]+-[0-9a-f]{64}-\d+\.begun")
+_REJECTED, _INTERRUPTED = "rejected", "interrupted"
 
 # Reads in flight while the folder is loaded: object stores answer in tens of milliseconds each.
 _PARALLEL_READS = 8
@@ -52,6 +58,7 @@ class Journal:
     def __init__(self, folder: StoragePath) -> None:
         self.folder = folder
         self._entries: dict[str, dict[str, Any]] | None = None
+        self._marks: set[str] = set()
         self._loading = asyncio.Lock()
 
     async def get(self, kind: str, key: str, occurrence: int = 0) -> dict[str, Any] | None:
@@ -81,6 +88,33 @@ class Journal:
                 name,
                 type(error).__name__,
             )
+
+    async def begin(self, kind: str, key: str, occurrence: int = 0) -> bool:
+        """Mark that a call begins; return whether an earlier one of the same was interrupted.
+
+        What an interrupted call took is counted as a call repeated, since nobody knows it.
+        """
+        await self._loaded()
+        mark = _mark(kind, key, occurrence)
+        interrupted = mark in self._marks
+        if interrupted:
+            self._marks.discard(mark)
+            usage = Usage(repeated_calls=1).model_dump(mode="json")
+            await self.put(_INTERRUPTED, fingerprint(uuid.uuid4().hex), {"of": mark, "usage": usage})
+        begun = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": gethostname()})
+        try:
+            await asyncio.to_thread(write_text, self.folder / mark, begun)
+        except OSError as error:
+            log.warning("The mark %s could not be written (%s)", mark, type(error).__name__)
+        return interrupted
+
+    async def end(self, kind: str, key: str, occurrence: int = 0) -> None:
+        """Take the mark of a call away, which has ended."""
+        mark = _mark(kind, key, occurrence)
+        try:
+            await asyncio.to_thread((self.folder / mark).unlink, missing_ok=True)
+        except OSError as error:
+            log.warning("The mark %s could not be removed (%s)", mark, type(error).__name__)
 
     async def reject(self, kind: str, key: str, occurrence: int = 0) -> None:
         """Make an entry no hit any more, while what it cost still counts as spent.
@@ -125,12 +159,14 @@ class Journal:
 
         try:
             paths = await asyncio.to_thread(_list, self.folder)
-            loaded = await asyncio.gather(*(load(path) for path in paths))
+            entries = [path for path in paths if _ENTRY.fullmatch(path.name)]
+            loaded = await asyncio.gather(*(load(path) for path in entries))
         except OSError as error:
             raise JournalError(
                 f"The journal at {self.folder} cannot be read ({type(error).__name__}); "
                 "going on would pay again for what is in it. Check the storage and retry."
             ) from error
+        self._marks = {path.name for path in paths if _MARK.fullmatch(path.name)}
         return {name: content for name, content in loaded if content is not None}
 
 
@@ -138,10 +174,12 @@ def _name(kind: str, key: str, occurrence: int) -> str:
     return f"{kind}-{key}-{occurrence}.entry"
 
 
+def _mark(kind: str, key: str, occurrence: int) -> str:
+    return f"{kind}-{key}-{occurrence}.begun"
+
+
 def _list(folder: StoragePath) -> list[StoragePath]:
-    if not folder.exists():
-        return []
-    return [path for path in folder.iterdir() if _ENTRY.fullmatch(path.name)]
+    return list(folder.iterdir()) if folder.exists() else []
 
 
 def _decode(name: str, data: bytes) -> dict[str, Any] | None:

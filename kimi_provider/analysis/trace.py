@@ -26,8 +26,8 @@ class Trace:
         any field, is replaced by ``***``; empty ones are ignored.
 
     The kinds in use: ``prompt``, ``facts``, ``sql``, ``request``, ``reasoning``, ``answer``,
-    ``retry``, ``journal``, ``usage``, ``violation``, ``repair``, ``error``. A reader shows kinds that
-    it does not know as they are.
+    ``retry``, ``journal``, ``usage``, ``interrupted``, ``violation``, ``repair``, ``error``. A reader
+    shows kinds that it does not know as they are.
 
     A trace holds prompts and replies in full, so it goes to storage and never to a log::
 

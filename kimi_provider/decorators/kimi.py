@@ -17,7 +17,7 @@ from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.operators.chat import KimiChatOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -41,6 +41,13 @@ class _KimiDecoratedOperator(DecoratedOperator, KimiChatOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask the model what the function returns."""
+        return self._ask(self._call(context), context)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Take the answer that the triggerer has got; the function runs again to know the prompt."""
+        return self._ask(self._call(context), context, event)
+
+    def _call(self, context: Context) -> str:
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
         prompt = self.python_callable(*self.op_args, **kwargs)
@@ -50,7 +57,7 @@ class _KimiDecoratedOperator(DecoratedOperator, KimiChatOperator):
                     f"The function {self.python_callable.__name__!r} under @task.kimi returned"
                     f" {type(prompt).__name__}; it must return the prompt, a text that is not empty."
                 )
-        return self._ask(prompt, context)
+        return prompt
 
 
 def kimi_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kimi_provider.analysis.agent import AgentResult
     from kimi_provider.analysis.budget import Budget
     from kimi_provider.analysis.caller import Caller
+    from kimi_provider.analysis.elsewhere import Elsewhere
     from kimi_provider.analysis.tools import Tool
     from kimi_provider.analysis.trace import Trace
     from kimi_provider.analysis.transcript import ApprovalNeeded
@@ -225,6 +226,8 @@ class KimiHook(BaseHook):
         trace: Trace,
         budget: Budget,
         on_progress: Callable[[str], None],
+        repeat_interrupted: bool = True,
+        elsewhere: Elsewhere | None = None,
     ) -> AsyncIterator[Caller]:
         """Open a client whose calls are kept in a journal, counted and traced.
 
@@ -236,6 +239,9 @@ class KimiHook(BaseHook):
         :param trace: gets every message, and which connection answered where there are several.
         :param budget: what all attempts together may spend.
         :param on_progress: gets short sentences, and the end of what the model thinks.
+        :param repeat_interrupted: whether a call is made again in which an earlier process was killed.
+        :param elsewhere: takes the calls that are not in the journal, where this process is not to
+            wait for the model itself.
         """
         from kimi_provider.analysis.caller import Caller
         from kimi_provider.analysis.journal import Journal
@@ -250,6 +256,8 @@ class KimiHook(BaseHook):
                 budget=budget,
                 trace=trace,
                 on_progress=on_progress,
+                repeat_interrupted=repeat_interrupted,
+                elsewhere=elsewhere,
             )
 
     def test_connection(self) -> tuple[bool, str]:

@@ -6,17 +6,14 @@ import asyncio
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import TaskAwaitingInput
 
-from kimi_provider.hooks.failure import airflow_failures
-from kimi_provider.hooks.kimi import KimiHook
 from kimi_provider.hooks.storage import open_uri, task_folder
+from kimi_provider.operators.thinking import KimiOperator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import timedelta
-    from decimal import Decimal
 
     from airflow.sdk import Context
 
@@ -31,7 +28,7 @@ _WAITING = "approval.json"
 _LONGEST_SHOWN = 4_000
 
 
-class KimiAgentOperator(BaseOperator):
+class KimiAgentOperator(KimiOperator):
     """Lets Kimi work with tools until it answers; returns the answer and what it took.
 
     Each finished model call and tool result is kept, so that a retry, or another worker after a kill,
@@ -53,10 +50,10 @@ class KimiAgentOperator(BaseOperator):
         ``max_seconds``, ``max_concurrent_tools`` of :class:`~kimi_provider.analysis.agent.AgentLimits`.
     :param assigned_users: who may decide, as ``{"id": …, "name": …}``; by default everyone who may.
     :param response_timeout: how long to wait for a person; then what was asked about is refused.
-    :param kimi_conn_id: the ``kimi`` connection. (templated)
-    :param fallback_conn_ids: connections to ask, in order, when the host is down. (templated)
-    :param model: model id, in place of the connection's. (templated)
-    :param max_cost_usd: what all attempts together may cost, in US dollars. (templated)
+    :param kwargs: the parameters of :class:`~kimi_provider.operators.thinking.KimiOperator`
+        (connection, model, cost, ``deferrable``), and Airflow's own. With ``deferrable``, the model is
+        asked in the triggerer, and tools run on a worker, each turn of them by itself: a triggerer
+        serves all tasks of all DAGs, so nothing runs there that a DAG brings or that computes.
     :returns: ``text``, ``steps``, ``tool_calls`` (how many), ``usage``, ``limit`` (the one that ended
         the run, if any) and ``trace_uri``.
     :raises ToolLoopLimitError: if a limit was met and the model gave no answer then.
@@ -69,12 +66,8 @@ class KimiAgentOperator(BaseOperator):
         "datasets",
         "fetch_hosts",
         "formulas",
-        "kimi_conn_id",
-        "fallback_conn_ids",
-        "model",
-        "max_cost_usd",
+        *KimiOperator.template_fields,
     )
-    ui_color = "#e6f4ea"
 
     def __init__(
         self,
@@ -89,10 +82,6 @@ class KimiAgentOperator(BaseOperator):
         limits: Mapping[str, Any] | None = None,
         assigned_users: Sequence[Mapping[str, str]] = (),
         response_timeout: timedelta | None = None,
-        kimi_conn_id: str = KimiHook.default_conn_name,
-        fallback_conn_ids: Sequence[str] | str | None = None,
-        model: str | None = None,
-        max_cost_usd: Decimal | float | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -106,29 +95,29 @@ class KimiAgentOperator(BaseOperator):
         self.limits = limits or {}
         self.assigned_users = assigned_users
         self.response_timeout = response_timeout
-        self.kimi_conn_id = kimi_conn_id
-        self.fallback_conn_ids = fallback_conn_ids
-        self.model = model
-        self.max_cost_usd = max_cost_usd
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Work until there is an answer, or a person has to be asked."""
-        return self._go(context, {})
+        return self._go(context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on after a person has decided, or the time to decide is over."""
-        return self._go(context, _decisions(task_folder(context) / _WAITING, event))
+        """Go on with the answer that the triggerer has got."""
+        return self._go(context, event)
 
-    def _go(self, context: Context, approvals: Mapping[str, Approval]) -> dict[str, Any]:
+    def execute_decided(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on after a person has decided, or the time to decide is over."""
+        return self._go(context, approvals=_decisions(task_folder(context) / _WAITING, event))
+
+    def _go(
+        self,
+        context: Context,
+        event: Mapping[str, Any] | None = None,
+        approvals: Mapping[str, Approval] | None = None,
+    ) -> dict[str, Any]:
         from kimi_provider.analysis.transcript import ApprovalNeeded
 
         folder = task_folder(context)
-        with airflow_failures():
-            hook = KimiHook(
-                self.kimi_conn_id, model=self.model, fallback_conn_ids=self.fallback_conn_ids
-            )
-            hook.get_conn()  # read here: Airflow's async connections do not work under dag.test()
-            outcome = asyncio.run(self._run(hook, folder, approvals))
+        outcome = self._think(context, lambda caller: self._run(caller, approvals or {}), event)
         if isinstance(outcome, ApprovalNeeded):
             self._ask(context, folder, outcome)
         self.log.info(
@@ -143,36 +132,26 @@ class KimiAgentOperator(BaseOperator):
             "trace_uri": (folder / "trace.json").as_uri(),
         }
 
-    async def _run(self, hook: KimiHook, folder: StoragePath, approvals: Mapping[str, Approval]) -> Any:
+    async def _run(self, caller: Caller, approvals: Mapping[str, Approval]) -> Any:
         from kimi_provider.analysis.agent import AgentLimits, run_agent
-        from kimi_provider.analysis.budget import Budget
         from kimi_provider.analysis.permissions import Policy
-        from kimi_provider.analysis.trace import Trace
         from kimi_provider.client import ChatRequest, Message
 
         messages = (
             *([Message.system(self.system)] if self.system else []),
             Message.user(self.prompt),
         )
-        trace = Trace(secrets=[hook.get_conn().config.api_key])
-        budget = Budget(max_cost_usd=self.max_cost_usd)
-        try:
-            async with (
-                hook.caller(folder, trace=trace, budget=budget, on_progress=self.log.info) as caller,
-                self._toolbox(caller) as tools,
-            ):
-                # Without a transcript to resume: the journal replays what was done, and also where
-                # Airflow forgot what it was told to keep for the task.
-                return await run_agent(
-                    caller,
-                    ChatRequest(messages=messages),
-                    tools,
-                    limits=AgentLimits(**self.limits),
-                    policy=Policy.from_mapping(self.policy),
-                    approvals=approvals,
-                )
-        finally:
-            await asyncio.to_thread(trace.write, folder / "trace.json")
+        async with self._toolbox(caller) as tools:
+            # Without a transcript to resume: the journal replays what was done, and also where
+            # Airflow forgot what it was told to keep for the task.
+            return await run_agent(
+                caller,
+                ChatRequest(messages=messages),
+                tools,
+                limits=AgentLimits(**self.limits),
+                policy=Policy.from_mapping(self.policy),
+                approvals=approvals,
+            )
 
     @asynccontextmanager
     async def _toolbox(self, caller: Caller) -> AsyncIterator[list[Tool]]:
@@ -209,7 +188,7 @@ class KimiAgentOperator(BaseOperator):
             params={},
             assigned_users=[HITLUser(id=u["id"], name=u["name"]) for u in self.assigned_users],
         )
-        raise TaskAwaitingInput(method_name="execute_complete", timeout=self.response_timeout)
+        raise TaskAwaitingInput(method_name="execute_decided", timeout=self.response_timeout)
 
 
 def _query_tool(datasets: Mapping[str, Any], stack: AsyncExitStack) -> Tool:

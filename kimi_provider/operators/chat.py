@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.failure import airflow_failures
-from kimi_provider.hooks.kimi import KimiHook
-from kimi_provider.hooks.storage import task_folder
+from kimi_provider.operators.thinking import KimiOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from decimal import Decimal
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from airflow.sdk import Context
     from pydantic import BaseModel
@@ -24,7 +19,7 @@ if TYPE_CHECKING:
     from kimi_provider.client import ChatRequest, ChatResult
 
 
-class KimiChatOperator(BaseOperator):
+class KimiChatOperator(KimiOperator):
     """Asks Kimi once and returns the text of its answer, or a value of a given type.
 
     The call is kept, so that a retry of the task does not pay for it again; messages, reasoning,
@@ -35,12 +30,9 @@ class KimiChatOperator(BaseOperator):
     :param output_type: a pydantic model, or the dotted path of one, that the answer must fit; what is
         returned then is its JSON value, and an answer that does not fit is sent back once with what is
         wrong. ``None`` returns text.
-    :param kimi_conn_id: the ``kimi`` connection. (templated)
-    :param model: model id, in place of the connection's. (templated)
     :param max_tokens: bound of reasoning and answer together, in tokens.
-    :param max_cost_usd: what all attempts together may cost, in US dollars. (templated)
-    :param fallback_conn_ids: connections to ask, in order, where the host is down; see
-        :class:`~kimi_provider.hooks.kimi.KimiHook`. (templated)
+    :param kwargs: the parameters of :class:`~kimi_provider.operators.thinking.KimiOperator`
+        (connection, model, cost, ``deferrable``), and Airflow's own.
     :raises EmptyAnswerError: if the answer has no text.
     :raises TruncatedAnswerError: if the answer ended before it was finished.
     :raises InvalidOutputError: if the answer does not fit ``output_type`` after its repair.
@@ -57,15 +49,7 @@ class KimiChatOperator(BaseOperator):
         KimiChatOperator(task_id="mood", prompt="How was {{ ds }}?", output_type=Mood)
     """
 
-    template_fields: Sequence[str] = (
-        "prompt",
-        "system",
-        "kimi_conn_id",
-        "model",
-        "max_cost_usd",
-        "fallback_conn_ids",
-    )
-    ui_color = "#e6f4ea"
+    template_fields: Sequence[str] = ("prompt", "system", *KimiOperator.template_fields)
 
     def __init__(
         self,
@@ -73,62 +57,45 @@ class KimiChatOperator(BaseOperator):
         prompt: str,
         system: str | None = None,
         output_type: type[BaseModel] | str | None = None,
-        kimi_conn_id: str = KimiHook.default_conn_name,
-        model: str | None = None,
         max_tokens: int | None = None,
-        max_cost_usd: Decimal | float | str | None = None,
-        fallback_conn_ids: Sequence[str] | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.prompt = prompt
         self.system = system
         self.output_type = output_type
-        self.kimi_conn_id = kimi_conn_id
-        self.model = model
         self.max_tokens = max_tokens
-        self.max_cost_usd = max_cost_usd
-        self.fallback_conn_ids = fallback_conn_ids
 
     def execute(self, context: Context) -> Any:
         """Ask the model."""
         return self._ask(self.prompt, context)
 
-    def _ask(self, prompt: str, context: Context) -> Any:
-        with airflow_failures():
-            output_type = None if self.output_type is None else _model_class(self.output_type)
-            hook = KimiHook(
-                self.kimi_conn_id, model=self.model, fallback_conn_ids=self.fallback_conn_ids
-            )
-            hook.get_conn()  # read here: Airflow's async connections do not work under dag.test()
-            return asyncio.run(self._answer(hook, prompt, output_type, context))
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Take the answer that the triggerer has got."""
+        return self._ask(self.prompt, context, event)
 
-    async def _answer(
-        self, hook: KimiHook, prompt: str, output_type: type[BaseModel] | None, context: Context
-    ) -> Any:
-        from kimi_provider.analysis.budget import Budget
-        from kimi_provider.analysis.trace import Trace
+    def _ask(self, prompt: str, context: Context, event: Mapping[str, Any] | None = None) -> Any:
         from kimi_provider.client import ChatRequest, Message
 
-        messages = (*([Message.system(self.system)] if self.system else []), Message.user(prompt))
+        with airflow_failures():
+            output_type = None if self.output_type is None else _model_class(self.output_type)
         ti = context["ti"]
         request = ChatRequest(
-            messages=messages,
+            messages=(
+                *([Message.system(self.system)] if self.system else []),
+                Message.user(prompt),
+            ),
             max_tokens=self.max_tokens,
             # The same for each run: what runs share, the system message first, is then cached.
             cache_key=f"{ti.dag_id}.{ti.task_id}",
         )
-        folder, trace = task_folder(context), Trace()
-        budget = Budget(max_cost_usd=self.max_cost_usd)
-        try:
-            async with hook.caller(
-                folder, trace=trace, budget=budget, on_progress=self.log.info
-            ) as caller:
-                if output_type is None:
-                    return await _text(caller, request)
-                return await _value(caller, request, output_type)
-        finally:
-            await asyncio.to_thread(trace.write, folder / "trace.json")
+
+        def work(caller: Caller) -> Awaitable[Any]:
+            return (
+                _text(caller, request) if output_type is None else _value(caller, request, output_type)
+            )
+
+        return self._think(context, work, event)
 
 
 async def _text(caller: Caller, request: ChatRequest) -> str:

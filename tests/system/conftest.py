@@ -97,7 +97,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     shutil.copy(here.parents[1] / "dags" / "example_flight_report.py", dags)
     port = free_port()
     log = home / "standalone.log"
-    environment = {**os.environ, "AIRFLOW_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "PYTHONUNBUFFERED": "1",
+        # A triggerer that is killed is missed soon.
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
+    }
     # A database of the unit tests must not be this one's.
     environment.pop("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", None)
     command = [sys.executable, "-m", "kimi_provider.testing.standalone"]

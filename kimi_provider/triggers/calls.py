@@ -1,0 +1,108 @@
+"""Calls the model in the triggerer, for a task that waits without a worker's slot."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from kimi_provider.hooks.kimi import KimiHook
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from kimi_provider.analysis.caller import Caller
+    from kimi_provider.analysis.elsewhere import PendingCall
+
+
+class KimiCallTrigger(BaseTrigger):
+    """Makes calls that a task has handed over, and fires when all have ended.
+
+    Airflow stores a trigger's arguments and logs its event as they are, so neither holds a key, a
+    prompt or an answer: the calls lie in the task's folder, and the answers go to the journal in it,
+    where the task finds them. A triggerer that takes over finds there which calls are made already; a
+    call that was under way when its process was killed is made again, or not, as ``on_restart`` says.
+    When the task is cleared or marked, the triggerer cancels the trigger, which closes the streams.
+
+    :param calls_uri: the file of the calls, in the task's folder.
+    :param kimi_conn_id: the ``kimi`` connection.
+    :param model: model id, in place of the connection's.
+    :param fallback_conn_ids: connections to ask, in order, when the host is down.
+    :param max_cost_usd: what all attempts together may cost, in US dollars, as a text.
+    :param on_restart: ``resubmit`` or ``fail``.
+
+    The event: ``{"calls_uri", "failures", "usage"}``; ``failures`` has the errors by call, ``usage``
+    what all calls of the task took so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        calls_uri: str,
+        kimi_conn_id: str,
+        model: str | None = None,
+        fallback_conn_ids: Sequence[str] | str | None = None,
+        max_cost_usd: str | None = None,
+        on_restart: str = "resubmit",
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls_uri = calls_uri
+        self.kimi_conn_id = kimi_conn_id
+        self.model = model
+        self.fallback_conn_ids = fallback_conn_ids
+        self.max_cost_usd = max_cost_usd
+        self.on_restart = on_restart
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what Airflow stores of the trigger."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "calls_uri": self.calls_uri,
+                "kimi_conn_id": self.kimi_conn_id,
+                "model": self.model,
+                "fallback_conn_ids": self.fallback_conn_ids,
+                "max_cost_usd": self.max_cost_usd,
+                "on_restart": self.on_restart,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Make the calls, and fire once."""
+        from kimi_provider.analysis.budget import Budget
+        from kimi_provider.analysis.trace import Trace
+        from kimi_provider.hooks.calls import load_calls
+        from kimi_provider.hooks.storage import open_uri
+
+        hook = KimiHook(self.kimi_conn_id, model=self.model, fallback_conn_ids=self.fallback_conn_ids)
+        path = await asyncio.to_thread(open_uri, self.calls_uri)
+        calls = await asyncio.to_thread(load_calls, path)
+        self.log.info("Making %d calls of the model", len(calls))
+        async with hook.caller(
+            path.parent,
+            # The task writes the trace, from what the journal has then.
+            trace=Trace(),
+            budget=Budget(max_cost_usd=self.max_cost_usd),
+            on_progress=self.log.info,
+            repeat_interrupted=self.on_restart == "resubmit",
+        ) as caller:
+            told = await asyncio.gather(*(_make(caller, call) for call in calls))
+            usage = caller.usage.model_dump(mode="json")
+        failures = {name: failure for name, failure in told if failure is not None}
+        event = {"calls_uri": self.calls_uri, "failures": failures, "usage": usage}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+
+async def _make(caller: Caller, call: PendingCall) -> tuple[str, dict[str, Any] | None]:
+    """Make one call; return its name, and what failed."""
+    from kimi_provider.analysis.elsewhere import name_of
+    from kimi_provider.exceptions import KimiProviderError
+    from kimi_provider.hooks.failure import describe_failure
+
+    name = name_of(caller.fingerprint(call.request), call.occurrence)
+    try:
+        await caller.make(call)
+    except KimiProviderError as error:
+        return name, describe_failure(error)
+    return name, None
