@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _STEP = 1 << 20
 _GZIP = b"\x1f\x8b"
+_LONGEST_HEADER = 18
+_BLOCK_HEADER = 3
+_SKIPPABLE = b"\x2a\x4d\x18"
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
 # What --long=27 asks for; a frame could ask for gigabytes.
 _LARGEST_WINDOW = 1 << 27
@@ -77,8 +80,41 @@ def _zstandard(stream: IO[bytes]) -> IO[bytes]:
         raise ConfigurationError(
             "Zstandard files need the package zstandard: install airflow-provider-kimi[zstd]."
         ) from None
+    try:
+        whole = _has_all_blocks(stream)
+    except zstandard.ZstdError as error:
+        raise SourceError(f"is damaged: {str(error)[:100]}") from None
+    if not whole:  # the library would take the end that is there for the end
+        raise SourceError("is damaged: its end is missing")
+    stream.seek(0)
     decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
     return decompressor.stream_reader(stream, read_across_frames=True)
+
+
+def _has_all_blocks(stream: IO[bytes]) -> bool:
+    """Walk over the frames of a Zstandard file (RFC 8878) by the sizes that they state."""
+    import zstandard
+
+    size = stream.seek(0, io.SEEK_END)
+    place = 0
+    while place < size:
+        stream.seek(place)
+        head = stream.read(_LONGEST_HEADER)
+        if head[1:4] == _SKIPPABLE:
+            place += 8 + int.from_bytes(head[4:8], "little")
+            continue
+        place += zstandard.frame_header_size(head)
+        last = False
+        while not last:
+            stream.seek(place)
+            block = stream.read(_BLOCK_HEADER)
+            if len(block) < _BLOCK_HEADER:
+                return False
+            bits = int.from_bytes(block, "little")
+            last, repeated = bool(bits & 1), bits >> 1 & 3 == 1
+            place += _BLOCK_HEADER + (1 if repeated else bits >> 3)
+        place += 4 if zstandard.get_frame_parameters(head).has_checksum else 0
+    return place == size
 
 
 class _Bounded(io.RawIOBase):
