@@ -5,10 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from kimi_provider.analysis.automatic import automatic_sheet
+from kimi_provider.analysis.automatic_settings import AutomaticSettings
 from kimi_provider.analysis.database import Database
 from kimi_provider.analysis.facts import compute_facts
 from kimi_provider.analysis.grounding import chart_problem
+from kimi_provider.analysis.sheet_csv import compared
 from kimi_provider.exceptions import ConfigurationError, SourceError
+from kimi_provider.schemas import FactSheet
 from kimi_provider.storage import reading
 
 if TYPE_CHECKING:
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
     from kimi_provider.analysis.metrics import ComparisonSpec
     from kimi_provider.analysis.prompts import PromptTemplate
-    from kimi_provider.schemas import DatasetRef, Fact, FactSheet
+    from kimi_provider.schemas import DatasetRef, Fact
     from kimi_provider.storage import StoragePath
 
 
@@ -29,19 +33,16 @@ def compute_sheet(
 ) -> FactSheet:
     """Compute all facts of a template; opens the datasets' files, so it belongs in a thread.
 
+    Where the template declares no metrics, or asks for it, the facts are those of the automatic profile.
+
     :param template: declares the metrics.
     :param datasets: each dataset and its file, by the name that the SQL uses.
     :param parameters: the template's parameters, with their values.
     :param period: name of the period, where one was given in place of the template's.
     :raises ConfigurationError: if the template declares what cannot be computed.
-    :raises SourceError: if a dataset is gone.
+    :raises SourceError: if a dataset is gone, or none has a row where all facts are automatic.
     """
     front = template.front
-    if not front.metrics:
-        raise ConfigurationError(
-            f"{template.path}: declares no metrics, so there is nothing to write about; "
-            "add metrics to its front matter"
-        )
     # A name that was given is no pattern.
     given = period and period.replace("{", "{{").replace("}", "}}")
     with ExitStack() as stack:
@@ -54,14 +55,36 @@ def compute_sheet(
                     f"The dataset {name!r} is not at {ref.uri} any more; fetch it again"
                 ) from None
         database = stack.enter_context(Database(files))
-        return compute_facts(
+        refs = {name: ref for name, (ref, _) in datasets.items()}
+        sheet = compute_facts(
             database,
             front.metrics,
             parameters,
             front.comparisons,
-            datasets={name: ref for name, (ref, _) in datasets.items()},
+            datasets=refs,
             period=given or front.period,
         )
+        if front.metrics and front.automatic is None:
+            return sheet
+        settings = (front.automatic or AutomaticSettings()).filled(parameters)
+        try:
+            profile = automatic_sheet(database, refs, settings, language=front.language or "en")
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{template.path}: {error}") from None
+        return _joined(sheet, profile)
+
+
+def _joined(sheet: FactSheet, profile: FactSheet) -> FactSheet:
+    """Put the profile behind the metrics, which keep their ids; what is at the top they say."""
+    taken = {fact.id for fact in sheet.facts}
+    tables = {table.id for table in sheet.tables}
+    added = (fact for fact in profile.facts if fact.id not in taken)
+    if sheet.facts:
+        added = (fact.model_copy(update={"kpi": False}) for fact in added)
+    return FactSheet(
+        facts=(*sheet.facts, *added),
+        tables=(*sheet.tables, *(table for table in profile.tables if table.id not in tables)),
+    )
 
 
 def check_sheet(template: PromptTemplate, sheet: FactSheet, period: str | None) -> None:
@@ -85,7 +108,8 @@ def single_facts(sheet: FactSheet, comparisons: Iterable[ComparisonSpec]) -> tup
         for cell, column in zip(row, table.columns, strict=True)
         if not column.key
     }
-    made = tuple(f".{spec.id}{end}" for spec in comparisons for end in ("", ".delta", ".percent"))
+    ids = {spec.id for spec in comparisons} | compared(sheet)
+    made = tuple(f".{name}{end}" for name in ids for end in ("", ".delta", ".percent"))
     return tuple(fact for fact in sheet.facts if fact.id not in cells and not fact.id.endswith(made))
 
 

@@ -73,6 +73,7 @@ def compute_facts(
     datasets: Mapping[str, DatasetRef],
     period: str | None = None,
     max_table_rows: int = MAX_TABLE_ROWS,
+    short_ids: bool = True,
 ) -> FactSheet:
     """Run each metric's SQL, and once more for each comparison; return the facts and tables.
 
@@ -84,6 +85,7 @@ def compute_facts(
     :param period: how the period is named; ``{name}`` in it stands for a parameter, so that each
         baseline's period is named with the shifted parameters.
     :param max_table_rows: rows that one metric may return.
+    :param short_ids: whether the only column of a metric without key has the metric's id as it is.
     :raises ConfigurationError: if a metric's SQL fails or returns what it may not, or two metrics
         have one id. The message names the metric.
     """
@@ -94,7 +96,7 @@ def compute_facts(
     facts: list[Fact] = []
     tables: list[FactTable] = []
     for metric in metrics:
-        run = _MetricRun(database, metric, max_table_rows, period, hashes)
+        run = _MetricRun(database, metric, max_table_rows, period, hashes, short_ids)
         computed, table = run.compute(parameters, metric.chosen(comparisons))
         facts += computed
         if table is not None:
@@ -111,6 +113,7 @@ class _MetricRun:
     max_rows: int
     period: str | None
     hashes: Mapping[str, str]
+    short_ids: bool
 
     def compute(
         self, parameters: Mapping[str, object], comparisons: Sequence[ComparisonSpec]
@@ -222,7 +225,7 @@ class _MetricRun:
 
     def _fact_id(self, column: _Column, columns: Sequence[_Column], slug: str) -> str:
         parts = [self.metric.id, slug] if self.metric.key else [self.metric.id]
-        if self.metric.key or len(columns) > 1:
+        if self.metric.key or len(columns) > 1 or not self.short_ids:
             parts.append(name_slug(column.name))
         return ".".join(parts)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_ori
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
+from kimi_provider.analysis.automatic_settings import AutomaticSettings
 from kimi_provider.analysis.metrics import ComparisonSpec, Metric, ParameterType
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.schemas import ChartRequest, Value
@@ -53,7 +54,8 @@ class FrontMatter(Value):
     ``system`` follows our own rules in the system message. ``period`` is how the period is named, with
     ``{day}`` standing for a parameter. ``needs`` are ids of facts without which there is nothing to
     write about: where one has no value, or is zero, the analysis stops before anything is paid.
-    ``language`` is what the model writes in.
+    ``language`` is what the model writes in. ``automatic`` asks for facts from the data itself beside
+    the metrics, and says of which columns; without metrics there always are such facts.
     """
 
     description: str = ""
@@ -66,6 +68,7 @@ class FrontMatter(Value):
     period: str | None = None
     comparisons: tuple[ComparisonSpec, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    automatic: AutomaticSettings | None = None
     needs: tuple[str, ...] = ()
     charts: tuple[ChartRequest, ...] = ()
     model: ModelSettings = ModelSettings()
@@ -84,7 +87,8 @@ class FrontMatter(Value):
             for name in metric.compare or ():
                 _known(f"metrics: {metric.id}: compare", name, comparisons)
         for chart in self.charts:
-            _known(f"charts: {chart.title!r}: table", chart.table, metrics)
+            if metrics and not self.automatic:
+                _known(f"charts: {chart.title!r}: table", chart.table, metrics)
         return self
 
 

@@ -24,13 +24,15 @@ def facts_csv(sheet: FactSheet, comparisons: Sequence[ComparisonSpec] = ()) -> s
     """Write the facts, each with what its comparisons made of it in further columns.
 
     :param sheet: the facts.
-    :param comparisons: the comparisons that the template declares; the id of a fact in the column
-        ``day_before.delta`` is ``{id}.day_before.delta``.
+    :param comparisons: the comparisons that the template declares, beside those that the facts have;
+        the id of a fact in the column ``day_before.delta`` is ``{id}.day_before.delta``.
 
     Figures are rounded to what a reader would be shown: the model cites ids, so more digits would
     cost tokens and say nothing.
     """
-    changes = [f"{spec.id}{change}" for spec in comparisons for change in _CHANGES]
+    declared = [spec.id for spec in comparisons]
+    ids = [*declared, *sorted(compared(sheet) - set(declared))]
+    changes = [f"{name}{change}" for name in ids for change in _CHANGES]
     by_id = {fact.id: fact for fact in sheet.facts}
     derived = {f"{fact_id}.{change}" for fact_id in by_id for change in changes}
     rows: list[Sequence[str]] = [("id", "label", "value", "unit", "good", "period", *changes)]
@@ -49,6 +51,11 @@ def facts_csv(sheet: FactSheet, comparisons: Sequence[ComparisonSpec] = ()) -> s
                 )
             )
     return _csv(rows)
+
+
+def compared(sheet: FactSheet) -> set[str]:
+    """Return the ids of the comparisons that the facts have."""
+    return {comparison.id for fact in sheet.facts for comparison in fact.comparisons}
 
 
 def tables_csv(sheet: FactSheet) -> str:

@@ -303,9 +303,15 @@ def test_a_mistake_in_the_template_costs_nothing(run, tmp_path, old, new, words)
     assert trace_of(tmp_path)[-1]["type"] == "ConfigurationError"
 
 
-def test_a_template_without_metrics_is_refused(run):
-    with pytest.raises(ConfigurationError, match="no metrics"):
-        run(FakeCaller(), text="---\nparameters: {day: date}\n---\nHi.")
+def test_a_template_without_metrics_is_about_the_automatic_profile(run):
+    answer = GOOD | {
+        "headline": "Amounts rose to [[orders_day.amount]]",
+        "summary": "It was [[orders_day.amount.day_before]] before.",
+        "findings": [],
+    }
+    analysis, _ = run(FakeCaller(answer), text="---\nparameters: {day: date}\n---\nHi.")
+    assert analysis.fact("orders_day.amount").value == sum(range(20, 20 + len(HOSTILE)))
+    assert analysis.fact("orders_day.amount.day_before").value == 10
 
 
 def test_a_period_without_data_is_refused_before_anything_is_paid(run):

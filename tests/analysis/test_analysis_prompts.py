@@ -100,7 +100,11 @@ def test_wrong_parameters_are_named_with_the_file(write_template, given, message
         ("metrics: [{id: a, sql: s}, {id: a, sql: s}]", ["twice", "a"]),
         ("period: '{day}'", ["period", "'day'", "declared: none"]),
         ("charts: [{kind: pie, title: t, table: a, x: x, y: y}]", ["charts[0].kind", "'stacked_bar'"]),
-        ("charts: [{kind: bar, title: t, table: a, x: x, y: y}]", ["'t'", "table", "'a'"]),
+        (
+            "metrics: [{id: b, sql: s}]\ncharts: [{kind: bar, title: t, table: a, x: x, y: y}]",
+            ["'t'", "table", "'a'"],
+        ),
+        ("automatic: {measure: [a]}", ["automatic.measure", "allowed:", "measures"]),
         ("- a list", ["mapping", "allowed keys", "metrics"]),
         ("a: [", ["line 3", "YAML"]),
         ("extends: other", ["extends", "'other'", "templates that exist: mine"]),
