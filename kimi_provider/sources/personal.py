@@ -16,27 +16,27 @@ _IBAN = re.compile(
     r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ \u00a0-]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])"
 )
 _SHORTEST_IBAN = 15
+_FEWEST_IN_IBAN = 2
 _IBAN_MODULUS = 97
 # The first digit tells cards from times in milliseconds and most ids.
 _CARD = re.compile(r"(?<![\w.-])[2-6](?:[ \u00a0-]?[0-9]){12,18}(?![\w-])(?!\.[0-9])")
 _SHORTEST_CARD = 13
 _PARTS = re.compile(r"[ \u00a0-]")
 
-# Lookarounds keep dates, addresses of machines and fractions out.
-_BEFORE = r"(?<![\w.,:/+-])"
-_AFTER = r"(?![\w:/])(?![.,-][0-9])"
+# Lookarounds keep dates, times, addresses of machines, ids in hexadecimal and fractions out.
+_BEFORE = r"(?<![\w+])(?<![0-9][.,:/])(?<![0-9A-Fa-f]-)"
 _GAP = r"[ \u00a0./-]"
 _PHONE = re.compile(
-    rf"{_BEFORE}(?:"
+    r"(?:"
     # International: +48 22 123 45 67, +1 (212) 555-0123, 0049 30/123456.
-    rf"(?:\+|00(?=[1-9][0-9]{{0,2}}{_GAP}))[1-9](?:{_GAP}?\(?[0-9]\)?){{6,14}}"
+    rf"(?:(?<![0-9+])\+|{_BEFORE}00(?=[1-9][0-9]{{0,2}}{_GAP}))[1-9](?:{_GAP}?\(?[0-9]\)?){{6,14}}"
     # With an area code in parentheses: (212) 555-0123, (0)20 7946 0958.
-    rf"|\([0-9]{{1,5}}\)(?:{_GAP}?[0-9]){{5,10}}"
+    rf"|(?<![0-9])\([0-9]{{1,5}}\)(?:{_GAP}?[0-9]){{5,10}}"
     # With a trunk prefix: 020 7946 0958, 0171/1234567, 01 23 45 67 89.
-    rf"|0[1-9][0-9]{{0,4}}{_GAP}[0-9](?:{_GAP}?[0-9]){{4,9}}"
+    rf"|{_BEFORE}0[1-9][0-9]{{0,4}}{_GAP}[0-9](?:{_GAP}?[0-9]){{4,9}}"
     # In threes: 212-555-0123, 501 234 567.
-    rf"|[1-9][0-9]{{2}}(?P<gap>{_GAP})[0-9]{{3}}(?P=gap)[0-9]{{3,4}}"
-    rf"){_AFTER}"
+    rf"|{_BEFORE}[1-9][0-9]{{2}}(?P<gap>{_GAP})[0-9]{{3}}(?P=gap)[0-9]{{3,4}}"
+    r")(?![0-9])(?![.,:/-][0-9])"
 )
 _FRACTION = re.compile(r"\+?[0-9]+\.[0-9]+")
 _EUROPEAN_DATE = re.compile(r"[0-9]{1,2}([./ -])[0-9]{1,2}\1(?:19|20)[0-9]{2}(?![0-9])")
@@ -44,6 +44,7 @@ _FEWEST_DIGITS = 7
 _BARE = re.compile(r"\+?[0-9](?:[ \u00a0()./-]{0,2}[0-9]){6,14}")
 # Dates and times would pass for numbers with dashes.
 _DATE = re.compile(r"(?:19|20)[0-9]{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12][0-9]|3[01])")
+_NO_PHONES = (_DATE, _EUROPEAN_DATE, _FRACTION)
 
 # Longer texts are rarely seen twice, and would fill the memory.
 _LONGEST_REMEMBERED = 200
@@ -68,13 +69,16 @@ def _remembered(text: str, whole: bool) -> str:
 def _blot(text: str, whole: bool) -> str:
     if "@" in text:
         text = _EMAIL.sub("[email]", text)
-    if sum(map(text.count, "0123456789")) < _FEWEST_DIGITS:
+    digits = sum(map(text.count, "0123456789"))
+    if digits < _FEWEST_IN_IBAN:
         return text
     text = _scan(text, _IBAN, _SHORTEST_IBAN, _is_iban, "[iban]")
+    if digits < _FEWEST_DIGITS:
+        return text
     text = _scan(text, _CARD, _SHORTEST_CARD, _is_card, "[card]")
     text = _PHONE.sub(_phone, text)
     bare = text.strip()
-    if whole and _BARE.fullmatch(bare) and not _DATE.fullmatch(bare):
+    if whole and _BARE.fullmatch(bare) and not any(form.fullmatch(bare) for form in _NO_PHONES):
         return "[phone]"
     return text
 
