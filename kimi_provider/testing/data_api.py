@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import io
 import time
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -74,9 +74,14 @@ def _flight(day: date, raw: dict[str, str]) -> Row:
     for name, text in raw.items():
         row[name] = None if not text else text if name in _FLIGHT_TEXTS else int(text)
     row["hour"], row["minute"] = divmod(row["sched_dep_time"], 100)
-    scheduled = datetime(day.year, day.month, day.day, row["hour"]) + _UTC_OFFSET  # noqa: DTZ001 — becomes UTC
-    row["time_hour"] = f"{scheduled.isoformat()}Z"
+    row["time_hour"] = _flight_time(day, raw)
     return row
+
+
+def _flight_time(day: date, raw: dict[str, str]) -> str:
+    hour = int(raw["sched_dep_time"]) // 100
+    scheduled = datetime(day.year, day.month, day.day, hour) + _UTC_OFFSET  # noqa: DTZ001 — becomes UTC
+    return f"{scheduled.isoformat()}Z"
 
 
 @cache
@@ -138,10 +143,26 @@ def _whole(query: dict[str, str], name: str, default: int, high: int) -> int:
     return int(text)
 
 
+def _instant(query: dict[str, str], name: str) -> str | None:
+    """Return a time in UTC as the rows have it, so that texts can be compared."""
+    text = query.get(name)
+    if text is None:
+        return None
+    try:
+        time_with_zone = datetime.fromisoformat(text)
+    except ValueError:
+        time_with_zone = None
+    if time_with_zone is None or time_with_zone.tzinfo is None:
+        raise _QueryError(f"{name} must be a time with its zone, as 2013-02-08T05:00:00Z, not {text!r}")
+    return f"{time_with_zone.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
+
+
 def _selection(
-    query: dict[str, str], days: dict[date, list[dict[str, str]]]
+    query: dict[str, str],
+    days: dict[date, list[dict[str, str]]],
+    moment: Callable[[date, dict[str, str]], str],
 ) -> list[tuple[date, dict[str, str]]]:
-    first, last = _day(query, "from"), _day(query, "to")
+    first, last, since = _day(query, "from"), _day(query, "to"), _instant(query, "since")
     if first and last and first > last:
         raise _QueryError(f"from ({first}) must not be after to ({last})")
     return [
@@ -149,6 +170,7 @@ def _selection(
         for day, rows in sorted(days.items())
         if (first is None or day >= first) and (last is None or day <= last)
         for raw in rows
+        if since is None or moment(day, raw) > since
     ]
 
 
@@ -156,7 +178,7 @@ def _page(
     exchange: Exchange, select: Callable[[], list[Any]], shape: Callable[[Any], Row]
 ) -> tuple[int, Any]:
     query = exchange.query
-    if unknown := sorted(set(query) - {"from", "to", "page", "per_page"}):
+    if unknown := sorted(set(query) - {"from", "to", "since", "page", "per_page"}):
         raise _QueryError(f"parameter {unknown[0]!r} is not known")
     page = _whole(query, "page", 1, 10**6)
     per_page = _whole(query, "per_page", DEFAULT_PER_PAGE, MAX_PER_PAGE)
@@ -185,11 +207,21 @@ def _page(
 
 
 async def read(exchange: Exchange) -> tuple[int, Any]:
-    """Answer ``GET /data/{name}``; an unknown name is 404, a malformed query 400."""
+    """Answer ``GET /data/{name}``; an unknown name is 404, a malformed query 400.
+
+    Flights and weather take ``from`` and ``to``, days, and ``since``: only rows whose ``time_hour`` is
+    later.
+    """
     name, query = exchange.path_values["name"], exchange.query
     sources: dict[str, tuple[Callable[[], list[Any]], Callable[[Any], Row]]] = {
-        "flights": (lambda: _selection(query, _flights()), lambda item: _flight(*item)),
-        "weather": (lambda: _selection(query, _weather()), lambda item: _observation(*item)),
+        "flights": (
+            lambda: _selection(query, _flights(), _flight_time),
+            lambda item: _flight(*item),
+        ),
+        "weather": (
+            lambda: _selection(query, _weather(), lambda _, raw: raw["time_hour"]),
+            lambda item: _observation(*item),
+        ),
         "airlines": (_airlines, dict),
         "airports": (_airports, dict),
         "hostile": (lambda: list(HOSTILE), dict),

@@ -91,6 +91,8 @@ def test_a_date_without_data_is_empty_and_not_an_error(simulator):
         {"per_page": "1001"},
         {"per_page": "many"},
         {"day": "2013-02-08"},
+        {"since": "yesterday"},
+        {"since": "2013-02-08T05:00:00"},
     ],
     ids=str,
 )
@@ -98,6 +100,17 @@ def test_malformed_queries_are_refused(simulator, query):
     response = httpx.get(f"{simulator.data_url}/flights", params=query)
     assert response.status_code == 400
     assert response.json()["error"]
+
+
+def test_only_what_is_later_than_the_watermark(simulator):
+    day = {"from": "2013-02-08", "to": "2013-02-08"}
+    for name in ("flights", "weather"):
+        rows = read(simulator, name, **day)
+        middle = sorted(row["time_hour"] for row in rows)[len(rows) // 2]
+        later = [row for row in rows if row["time_hour"] > middle]
+        assert 0 < len(later) < len(rows)
+        assert read(simulator, name, **day, since=middle) == later
+        assert read(simulator, name, **day, since=middle.replace("Z", "+00:00")) == later
 
 
 def test_an_unknown_data_set_is_not_found(simulator):
