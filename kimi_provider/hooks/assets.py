@@ -31,7 +31,7 @@ def default_outlets(task: BaseOperator) -> list[Asset]:
 
     A mapped task gets none: Airflow knows a mapped task's outlets only from ``partial(outlets=...)``.
     """
-    has_dag = task.has_dag()  # type: ignore[no-untyped-call] — Airflow's
+    has_dag = task.has_dag()  # type: ignore[no-untyped-call]
     return [dataset_asset(task.dag_id, task.task_id)] if has_dag else []
 
 

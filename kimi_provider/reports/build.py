@@ -64,7 +64,7 @@ async def build_report(
     locale: str = "en",
     timezone: str = "UTC",
     link_hosts: Collection[str] = (),
-    formats: Sequence[str] = (),
+    formats: Sequence[str] | str = (),
     name: str | None = None,
     byte_order_mark: bool = True,
 ) -> ReportRef:

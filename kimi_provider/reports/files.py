@@ -110,9 +110,10 @@ class Workshop:
         ]
 
 
-def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
+def check_formats(formats: Sequence[str] | str) -> tuple[str, ...]:
     """Return the formats, each once.
 
+    :param formats: names, or a text with commas between them (a rendered template is one).
     :raises ConfigurationError: if there is none of a name.
     """
     if isinstance(formats, str):
