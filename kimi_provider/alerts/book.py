@@ -93,8 +93,7 @@ class Item(Value):
     ``id`` is the same for each try of the run. ``dedup_key`` names the group, in each run the same.
     ``keys`` are the alerts', in the order of ``events``; ``before`` what the receiver had been told of
     each. ``group_firing`` says whether any alert of the group fires, told now or before. ``more`` counts
-    alerts that wait for the next run; ``why`` is each event's. ``message_id`` is the mail's in the
-    ledger.
+    alerts that wait for the next run; ``why`` is each event's.
     """
 
     id: str
@@ -108,8 +107,12 @@ class Item(Value):
     group_firing: bool
     more: int = 0
     progress: Progress = Progress.PLANNED
-    message_id: str | None = None
     detail: str = ""
+
+    @property
+    def group(self) -> str:
+        """Name of the receiver's group among what waits for digests."""
+        return f"{self.receiver}:{self.dedup_key}"
 
 
 class Plan(Value):
@@ -164,20 +167,42 @@ class Book(Value):
             return self
         items = tuple(item if one.id == item.id else one for one in plan.items)
         book = self.with_plan(plan.model_copy(update={"items": items}))
-        return book.untold(item) if item.progress is Progress.FAILED else book
+        return book.untold(item, plan.at) if item.progress is Progress.FAILED else book
 
-    def untold(self, item: Item) -> Book:
-        """Return the book with each alert's receiver knowing what it knew before."""
+    def untold(self, item: Item, at: datetime) -> Book:
+        """Return the book with the receiver knowing what it knew before; a digest is due again."""
+        if item.digest:
+            again = Held(receiver=item.receiver, due=at, keys=item.keys, events=item.events)
+            return self.model_copy(update={"held": self.held | {item.group: again}})
+        return self._knowing(item, item.before)
+
+    def retold(self, item: Item, at: datetime) -> Book | None:
+        """Return the book with the receiver told after all; ``None`` if another run told it since."""
+        if item.digest:
+            if item.group not in self.held:
+                return None
+            held = {name: one for name, one in self.held.items() if name != item.group}
+            return self.model_copy(update={"held": held})
+        for key, before in item.before.items():
+            state = self.alerts.get(key)
+            if (state.told.get(item.receiver) if state else before) != before:
+                return None
+        told = {
+            key: Told(firing=event.status == "firing", severity=event.severity, at=at)
+            for key, event in zip(item.keys, item.events, strict=True)
+            if key in item.before
+        }
+        return self._knowing(item, told)
+
+    def _knowing(self, item: Item, known: Mapping[str, Told | None]) -> Book:
         alerts = dict(self.alerts)
-        for key in item.keys:
+        for key, told in known.items():
             state = alerts.get(key)
-            if state is None or key not in item.before:
+            if state is None:
                 continue
-            told = {name: one for name, one in state.told.items() if name != item.receiver}
-            before = item.before[key]
-            if before is not None:
-                told[item.receiver] = before
-            alerts[key] = state.model_copy(update={"told": told})
+            others = {name: one for name, one in state.told.items() if name != item.receiver}
+            now = others if told is None else {**others, item.receiver: told}
+            alerts[key] = state.model_copy(update={"told": now})
         return self.model_copy(update={"alerts": alerts})
 
 

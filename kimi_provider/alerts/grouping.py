@@ -114,7 +114,7 @@ def _hold(before: Held | None, members: Sequence[Decision], fresh: Held) -> Held
 
 def _digest_item(name: str, held: Held, prefix: str) -> Item:
     return Item(
-        id=_item_id(prefix, _Group(held.receiver, name)),
+        id=_item_id(prefix, _Group(held.receiver, f"digest:{name}")),
         receiver=held.receiver,
         dedup_key=name.rpartition(":")[2],
         keys=held.keys,

@@ -1,49 +1,67 @@
-"""Alert: rules decide whether anyone is told, and the report goes to each recipient once."""
+"""Alert: rules decide whether anyone is told, and everyone is told once."""
 
 from __future__ import annotations
 
-import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from kimi_provider.alerts.rules import rule_from_json
+from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.sendgrid import SendGridHook
 from kimi_provider.hooks.storage import open_uri, task_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
-    from kimi_provider.alerts.message import Message
-    from kimi_provider.alerts.rules import Rule
-    from kimi_provider.schemas import AlertEvent, AlertResult, Analysis, Fact, ReportRef
+    from kimi_provider.alerts.desk import Material, Opening
+    from kimi_provider.alerts.settings import AlertSettings
+    from kimi_provider.hooks.telling import MailParts
+    from kimi_provider.schemas import Analysis, DeliveryReceipt, Fact
 
 
 class AlertOperator(BaseOperator):
-    """Mails a report if a rule fires; returns an :class:`~kimi_provider.schemas.AlertResult`.
+    """Tells people of a run if a rule fires; returns an :class:`~kimi_provider.schemas.AlertResult`.
 
-    Each recipient gets a mail of his own, and gets it once: what is known of each mail is written
-    down before and after it leaves, and a retry sends only those of which it is known that they did
-    not leave. ``queued`` in a receipt means that SendGrid took the mail, not that it was delivered.
+    By default it mails the report. Each recipient gets a mail of his own, and gets it once: what is
+    known of each mail is written down before and after it leaves, and a retry sends only those of which
+    it is known that they did not leave. ``queued`` in a receipt means that SendGrid took the mail, not
+    that it was delivered.
 
+    What was told is remembered from run to run: of an alert that goes on firing nobody is told again
+    before the repeat interval has passed, and of its end once. ``Always`` asks for the report at each
+    run. What each rule saw, and who was told or not and why, is written to the log and to
+    ``alert.json`` in the task's folder.
+
+    :param rules: any of them firing tells; see :mod:`kimi_provider.alerts.rules`. A text is an
+        expression.
+    :param to: who gets the mail: a list, or one text with commas between. (templated)
     :param analysis: what :class:`KimiAnalyzeOperator` returned. (templated)
-    :param report: what :class:`ReportOperator` returned. (templated)
-    :param rules: any of them firing sends the mail; see :mod:`kimi_provider.alerts.rules`.
-    :param to: recipients: a list, or one text with commas between. (templated)
+    :param report: what :class:`ReportOperator` returned; without one, a short mail says what happened.
+        (templated)
+    :param facts: a fact sheet, or its URI, for rules without a model. (templated)
+    :param datasets: what fetching returned, by name, for rules about rows and columns. (templated)
+    :param settings: repeats, damping, routes, receivers; see
+        :class:`~kimi_provider.alerts.settings.AlertSettings`.
     :param sendgrid_conn_id: the ``sendgrid`` connection. (templated)
     :param from_email: sender's address; by default the connection's. (templated)
     :param from_name: sender's name; by default the connection's. (templated)
     :param reply_to: where answers go; by default the connection's. (templated)
     :param categories: tags by which SendGrid counts mails, 10 at most. (templated)
-    :raises RuleError: if a rule asks for a fact that the analysis does not have; nothing is sent.
-    :raises DeliveryError: if any mail is not known to be queued; carries all receipts.
+    :raises RuleError: if a rule asks for a fact that the run does not have; nobody is told.
+    :raises DeliveryError: if any mail is not known to be queued, or a receiver not known to be told;
+        carries all receipts.
     """
 
     template_fields: Sequence[str] = (
         "analysis",
         "report",
+        "facts",
+        "datasets",
         "to",
         "sendgrid_conn_id",
         "from_email",
@@ -56,10 +74,13 @@ class AlertOperator(BaseOperator):
     def __init__(
         self,
         *,
-        analysis: Any,
-        report: Any,
-        rules: Sequence[Rule],
-        to: str | Sequence[str],
+        rules: Sequence[Any],
+        to: str | Sequence[str] = (),
+        analysis: Any = None,
+        report: Any = None,
+        facts: Any = None,
+        datasets: Mapping[str, Any] | None = None,
+        settings: AlertSettings | None = None,
         sendgrid_conn_id: str = SendGridHook.default_conn_name,
         from_email: str | None = None,
         from_name: str | None = None,
@@ -68,10 +89,19 @@ class AlertOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.rules = tuple(rule_from_json(rule) for rule in rules)
+        labels = [rule.label for rule in self.rules]
+        twice = [label for label in labels if labels.count(label) > 1]
+        if twice:
+            raise ConfigurationError(f"Two rules are called {twice[0]!r}; give one a name of its own.")
+        self.to = to
         self.analysis = analysis
         self.report = report
-        self.rules = rules
-        self.to = to
+        # The report's page in Airflow is named after the task that made it; its value does not say.
+        self.report_task_id = getattr(getattr(report, "operator", None), "task_id", None)
+        self.facts = facts
+        self.datasets = datasets
+        self.settings = settings
         self.sendgrid_conn_id = sendgrid_conn_id
         self.from_email = from_email
         self.from_name = from_name
@@ -79,80 +109,72 @@ class AlertOperator(BaseOperator):
         self.categories = categories
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Ask the rules, and send the report if one of them fires."""
+        """Ask the rules, and tell whom it concerns."""
+        from kimi_provider.schemas import AlertResult
+
         with airflow_failures():
-            result = asyncio.run(self._alert(context))
+            opening, receipts = self._run(context)
+        result = AlertResult(events=opening.events, receipts=receipts)
         return result.model_dump(mode="json")
 
-    async def _alert(self, context: Context) -> AlertResult:
-        from kimi_provider.alerts.evaluation import evaluate
-        from kimi_provider.schemas import AlertResult, Analysis, ReportRef
+    def _run(self, context: Context) -> tuple[Opening, tuple[DeliveryReceipt, ...]]:
+        from kimi_provider.alerts.desk import Desk
+        from kimi_provider.alerts.evaluation import as_table
+        from kimi_provider.alerts.settings import AlertSettings
+        from kimi_provider.hooks.alert_state import alert_store, attention, moment_of, place_of
+        from kimi_provider.hooks.telling import Telling
+        from kimi_provider.schemas import Analysis, ReportRef
+        from kimi_provider.storage import write_text
 
-        analysis = Analysis.model_validate(self.analysis)
-        report = ReportRef.model_validate(self.report)
-        events = evaluate(self.rules, analysis, await _facts(analysis))
-        for event in events:
-            self.log.info("Rule %r fired (%s): %s", event.rule, event.severity, event.reason)
-        if not events:
-            self.log.info("None of the %d rules fired, so nobody is told", len(self.rules))
-            return AlertResult(events=(), receipts=())
-        return AlertResult(events=events, receipts=await self._send(context, report, events))
-
-    async def _send(
-        self, context: Context, report: ReportRef, events: tuple[AlertEvent, ...]
-    ) -> tuple[Any, ...]:
-        from kimi_provider.alerts.ledger import message_id
-
-        ti = context["ti"]
-        hook = SendGridHook(self.sendgrid_conn_id)
-        message = await self._message(hook, report, events)
-        receipts = await hook.deliver(
-            message,
-            self.to,
-            message_id=message_id(
-                ti.dag_id, ti.run_id, ti.task_id, ti.map_index or 0, content=report.sha256
-            ),
-            ledger=task_folder(context) / "ledger",
+        settings = self.settings or AlertSettings()
+        analysis = None if self.analysis is None else Analysis.model_validate(self.analysis)
+        report = None if self.report is None else ReportRef.model_validate(self.report)
+        moment = moment_of(context)
+        desk = Desk(alert_store(context), settings, moment, context["ti"].run_id)
+        opening = desk.open(self.rules, self._material(analysis), attention(settings, moment))
+        self.log.info("What the rules saw:\n%s", as_table(opening.seen))
+        for one in opening.decisions:
+            verb = "is told" if one.tell else "is not told"
+            self.log.info("%s %s of %r: %s", one.target.receiver, verb, one.event.rule, one.why)
+        write_text(task_folder(context) / "alert.json", json.dumps(opening.as_json(), indent=1))
+        if not opening.items:
+            self.log.info("None of the %d rules has news, so nobody is told", len(self.rules))
+            return opening, ()
+        telling = Telling(
+            desk=desk,
+            opening=opening,
+            settings=settings,
+            place=place_of(context, moment, report, self.report_task_id),
+            mail=self._mail(),
+            report=report,
         )
-        self.log.info("%d mails are queued at SendGrid", len(receipts))
-        return receipts
+        return opening, telling.tell_all(context)
 
-    async def _message(
-        self, hook: SendGridHook, report: ReportRef, events: tuple[AlertEvent, ...]
-    ) -> Message:
-        from kimi_provider.alerts.message import InlineFile
-        from kimi_provider.schemas import Severity
-        from kimi_provider.storage import read_bytes, read_text
+    def _mail(self) -> MailParts:
+        from kimi_provider.hooks.telling import MailParts
 
-        html = await asyncio.to_thread(read_text, open_uri(report.html_uri))
-        text = await asyncio.to_thread(read_text, open_uri(report.text_uri))
-        images = [
-            InlineFile(
-                image.content_id,
-                await asyncio.to_thread(read_bytes, open_uri(image.uri)),
-                image.media_type,
-            )
-            for image in report.images
-        ]
-        severity = max((event.severity for event in events), key=lambda s: s.rank)
-        mark = "" if severity is Severity.INFO else f"[{severity.value.capitalize()}] "
-        return hook.get_conn().config.message(
-            subject=f"{mark}{report.subject}",
-            html=html,
-            text=text,
-            images=tuple(images),
+        return MailParts(
+            to=self.to,
+            sendgrid_conn_id=self.sendgrid_conn_id,
             from_email=self.from_email,
             from_name=self.from_name,
             reply_to=self.reply_to,
             categories=tuple(self.categories),
         )
 
+    def _material(self, analysis: Analysis | None) -> Material:
+        from kimi_provider.alerts.desk import Material
+        from kimi_provider.schemas import DatasetRef, FactSheet
+        from kimi_provider.storage import read_bytes
 
-async def _facts(analysis: Analysis) -> dict[str, Fact]:
-    from kimi_provider.schemas import FactSheet
-    from kimi_provider.storage import read_bytes
-
-    sheet = FactSheet.model_validate_json(
-        await asyncio.to_thread(read_bytes, open_uri(analysis.facts_uri))
-    )
-    return {fact.id: fact for fact in sheet.facts}
+        facts: dict[str, Fact] = {}
+        source = self.facts or (analysis.facts_uri if analysis else None)
+        if source is not None:
+            sheet = (
+                FactSheet.model_validate_json(read_bytes(open_uri(source)))
+                if isinstance(source, str)
+                else FactSheet.model_validate(source)
+            )
+            facts = {fact.id: fact for fact in sheet.facts}
+        datasets = {n: DatasetRef.model_validate(ref) for n, ref in (self.datasets or {}).items()}
+        return Material(analysis, facts, datasets)

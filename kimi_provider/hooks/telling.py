@@ -1,0 +1,217 @@
+"""Telling: each notification of a run goes to its receiver, an Airflow notifier or our own mail."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kimi_provider.alerts.book import Progress
+from kimi_provider.alerts.desk import Claim, receipt_of
+from kimi_provider.alerts.routing import MAIL
+from kimi_provider.alerts.settings import Mail
+from kimi_provider.alerts.wording import fields_of, text_of, title_of
+from kimi_provider.exceptions import ConfigurationError, DeliveryError
+from kimi_provider.hooks.sendgrid import SendGridHook
+from kimi_provider.hooks.storage import open_uri, task_folder
+from kimi_provider.schemas import DeliveryStatus, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from kimi_provider.alerts.book import Item
+    from kimi_provider.alerts.desk import Desk, Opening
+    from kimi_provider.alerts.message import Message
+    from kimi_provider.alerts.settings import AlertSettings
+    from kimi_provider.alerts.wording import Place
+    from kimi_provider.schemas import DeliveryReceipt, ReportRef
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MailParts:
+    """What the alert's mails have in common; see the parameters of ``AlertOperator``."""
+
+    to: str | Sequence[str] = field(repr=False)
+    sendgrid_conn_id: str
+    from_email: str | None = None
+    from_name: str | None = None
+    reply_to: str | None = None
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What a run has to tell, and by what means.
+
+    :param desk: claims each notification before it leaves.
+    :param opening: what the run saw and has to tell.
+    :param settings: the receivers.
+    :param place: the run, as readers know it.
+    :param mail: what the mails have in common.
+    :param report: the report, where there is one.
+    """
+
+    desk: Desk
+    opening: Opening
+    settings: AlertSettings
+    place: Place
+    mail: MailParts
+    report: ReportRef | None = None
+
+    def tell_all(self, context: Context) -> tuple[DeliveryReceipt, ...]:
+        """Tell each receiver; the failure of one keeps no other from being told.
+
+        :param context: the context that Airflow gives to ``execute``.
+        :returns: a receipt for each mail's recipient, and one for each notifier by its receiver's name.
+        :raises DeliveryError: if any is not known to be told; retryable if another try would tell it.
+        """
+        receipts: list[DeliveryReceipt] = []
+        failures: list[DeliveryError] = []
+        for item in self.opening.items:
+            try:
+                receipts += self._tell(item, context)
+            except DeliveryError as error:
+                failures.append(error)
+                receipts += error.receipts  # type: ignore[arg-type]  # they are receipts
+        if failures:
+            raise DeliveryError(
+                "\n".join(str(failure) for failure in failures),
+                receipts=tuple(receipts),
+                retryable=any(failure.retryable for failure in failures),
+            ) from failures[0]
+        return tuple(receipts)
+
+    def _tell(self, item: Item, context: Context) -> Sequence[DeliveryReceipt]:
+        receiver = self.settings.receivers.get(item.receiver)
+        if isinstance(receiver, Mail):
+            return self._send(item, receiver.to, context)
+        if receiver is not None:
+            return self._notify(item, receiver, context)
+        if item.receiver == MAIL:
+            return self._send(item, self.mail.to, context)
+        log.warning("The receiver %r is no longer in the settings, and is told nothing.", item.receiver)
+        self.desk.close(item, Progress.SENT, "The receiver is gone.")
+        return ()
+
+    def _send(
+        self, item: Item, to: str | Sequence[str], context: Context
+    ) -> tuple[DeliveryReceipt, ...]:
+        from kimi_provider.alerts.ledger import message_id
+
+        if not to:
+            raise ConfigurationError(
+                f"The receiver {item.receiver!r} is a mail without recipients: give the alert a 'to', "
+                "or a route to another receiver."
+            )
+        hook = SendGridHook(self.mail.sendgrid_conn_id)
+        message = self._message(hook, item)
+        if self.desk.claim(item) is Claim.SUPERSEDED:
+            return ()
+        # Whatever else the claim says, the ledger decides: it knows of each recipient what left.
+        ti = context["ti"]
+        scope = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index or 0)
+        delivering = hook.deliver(
+            message,
+            to,
+            message_id=message_id(*scope, content=item.id),
+            ledger=task_folder(context) / "ledger",
+        )
+        try:
+            receipts = asyncio.run(delivering)
+        except Exception as error:
+            self.desk.close(item, _progress(error), type(error).__name__)
+            raise
+        self.desk.close(item, Progress.SENT)
+        log.info("%d mails are queued at SendGrid", len(receipts))
+        return receipts
+
+    def _notify(self, item: Item, notifier: Any, context: Context) -> tuple[DeliveryReceipt, ...]:
+        claim = self.desk.claim(item)
+        if claim in {Claim.DONE, Claim.SUPERSEDED}:
+            return (receipt_of(item, Progress.SENT),)
+        if claim is Claim.AMBIGUOUS:
+            raise _not_told(item, Progress.AMBIGUOUS, "an earlier try was cut off while it told it")
+        try:
+            # Airflow renders a notifier in place, and this one may serve other alerts and later tries.
+            copy.copy(notifier)({**context, "kimi_alert": fields_of(item, self.place)})
+        except Exception as error:  # a notifier raises whatever its service's library does
+            progress = Progress.AMBIGUOUS if _timed_out(error) else Progress.FAILED
+            self.desk.close(item, progress, type(error).__name__)
+            raise _not_told(item, progress, type(error).__name__) from error
+        self.desk.close(item, Progress.SENT)
+        log.info("The receiver %s is told of %d alerts", item.receiver, len(item.events))
+        return (receipt_of(item, Progress.SENT),)
+
+    def _message(self, hook: SendGridHook, item: Item) -> Message:
+        from kimi_provider.alerts.message import InlineFile
+        from kimi_provider.alerts.plain import html_of_text
+        from kimi_provider.storage import read_bytes, read_text
+
+        report = self.report
+        if report is None or all(event.status == "resolved" for event in item.events):
+            text = text_of(item, self.place)
+            return self._build(hook, subject=title_of(item), html=html_of_text(text), text=text)
+        images = [
+            InlineFile(image.content_id, read_bytes(open_uri(image.uri)), image.media_type)
+            for image in report.images
+        ]
+        return self._build(
+            hook,
+            subject=f"{self._mark()}{report.subject}",
+            html=read_text(open_uri(report.html_uri)),
+            text=read_text(open_uri(report.text_uri)),
+            images=tuple(images),
+        )
+
+    def _build(self, hook: SendGridHook, **parts: Any) -> Message:
+        return hook.get_conn().config.message(
+            from_email=self.mail.from_email,
+            from_name=self.mail.from_name,
+            reply_to=self.mail.reply_to,
+            categories=self.mail.categories,
+            **parts,
+        )
+
+    def _mark(self) -> str:
+        """Return how bad the run is: a report tells of all of it, not of what is new alone."""
+        fired = [one.severity for one in self.opening.seen if one.fired]
+        severity = max(fired, key=lambda s: s.rank, default=Severity.INFO)
+        return "" if severity is Severity.INFO else f"[{severity.value.capitalize()}] "
+
+
+def _progress(error: Exception) -> Progress:
+    """Return what is known of a mail that not everyone has got."""
+    receipts = getattr(error, "receipts", ())
+    # If it may have left for one, a later run does not tell all of them again; a retry tells the others.
+    left = {DeliveryStatus.QUEUED, DeliveryStatus.AMBIGUOUS} & {one.status for one in receipts}
+    return Progress.AMBIGUOUS if left else Progress.FAILED
+
+
+def _not_told(item: Item, progress: Progress, why: str) -> DeliveryError:
+    failed = progress is Progress.FAILED
+    advice = (
+        "Run the task again: it tells only those who are not known to be told."
+        if failed
+        else "Look there whether it came; to tell it again, set resend_ambiguous in the settings."
+    )
+    return DeliveryError(
+        f"The receiver {item.receiver!r} is not known to be told ({why}). {advice}",
+        receipts=(receipt_of(item, progress, why),),
+        retryable=failed,
+    )
+
+
+def _timed_out(error: BaseException | None) -> bool:
+    """Whether no answer came in time, so that the receiver may have been told."""
+    while error is not None:
+        if isinstance(error, TimeoutError) or "timeout" in type(error).__name__.lower():
+            # No connection in time is no telling; no answer in time may be one.
+            return "connect" not in type(error).__name__.lower()
+        error = error.__cause__ or error.__context__
+    return False
