@@ -28,7 +28,8 @@
     │   └── ToolLoopLimitError
     ├── BudgetExceededError
     ├── SourceError
-    │   └── SourceUnavailableError
+    │   ├── SourceUnavailableError
+    │   └── NoDataError
     ├── JournalError
     ├── ReportError
     │   ├── TemplateError
@@ -200,6 +201,10 @@ class SourceUnavailableError(SourceError):
     """The source could not be reached or answered with a passing failure; a later try helps."""
 
     retryable = True
+
+
+class NoDataError(SourceError):
+    """The data was read and has nothing of what the analysis needs: there is nothing to write about."""
 
 
 class JournalError(KimiProviderError):

@@ -24,7 +24,7 @@ from kimi_provider.analysis.metrics import Metric, MetricColumn
 from kimi_provider.analysis.movers import largest_sql, movers_sql, telling_groups
 from kimi_provider.analysis.oddities import columns_sql, outliers_sql, unusual_sql
 from kimi_provider.analysis.series import AS_OF, find_series, time_column
-from kimi_provider.exceptions import SourceError
+from kimi_provider.exceptions import NoDataError
 from kimi_provider.schemas import FactSheet, Unit
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def automatic_sheet(
     :param language: what the labels are written in: ``en``, ``pl``; English for others.
     :param max_facts: facts at most, changes against baselines included.
     :raises ConfigurationError: if the settings name a column that no dataset has.
-    :raises SourceError: if no dataset has a row.
+    :raises NoDataError: if no dataset has a row.
     """
     settings = settings or AutomaticSettings()
     settings.check(database.columns)
@@ -78,7 +78,7 @@ def automatic_sheet(
     }
     sizes = {name: rows for name, rows in counted.items() if isinstance(rows, int) and rows}
     if not sizes:
-        raise SourceError(
+        raise NoDataError(
             f"There is nothing to analyze: {', '.join(datasets) or 'no dataset'} has no rows. Check "
             "what was fetched."
         )

@@ -11,7 +11,7 @@ from kimi_provider.analysis.database import Database
 from kimi_provider.analysis.facts import compute_facts
 from kimi_provider.analysis.grounding import chart_problem
 from kimi_provider.analysis.sheet_csv import compared
-from kimi_provider.exceptions import ConfigurationError, SourceError
+from kimi_provider.exceptions import ConfigurationError, NoDataError, SourceError
 from kimi_provider.schemas import FactSheet
 from kimi_provider.storage import reading
 
@@ -91,7 +91,7 @@ def check_sheet(template: PromptTemplate, sheet: FactSheet, period: str | None) 
     """Refuse facts without what the template needs and draws.
 
     :raises ConfigurationError: if it names a fact, a table or a column that there is not.
-    :raises SourceError: if a fact that it needs is zero or has no value.
+    :raises NoDataError: if a fact that it needs is zero or has no value.
     """
     _check_needs(template, sheet, period)
     for chart in template.front.charts:
@@ -123,7 +123,7 @@ def _check_needs(template: PromptTemplate, sheet: FactSheet, period: str | None)
             )
         if not values[need]:
             found = "has no value" if values[need] is None else "is zero"
-            raise SourceError(
+            raise NoDataError(
                 f"There is nothing to analyze{f' for {period}' if period else ''}: {need} {found}. "
                 "Check the date and what was fetched."
             )

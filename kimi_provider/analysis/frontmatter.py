@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from kimi_provider.analysis.automatic_settings import AutomaticSettings
 from kimi_provider.analysis.metrics import ComparisonSpec, Metric, ParameterType
+from kimi_provider.analysis.strategy import TextSettings, Wanted
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.schemas import ChartRequest, Value
 
@@ -55,7 +56,8 @@ class FrontMatter(Value):
     ``{day}`` standing for a parameter. ``needs`` are ids of facts without which there is nothing to
     write about: where one has no value, or is zero, the analysis stops before anything is paid.
     ``language`` is what the model writes in. ``automatic`` asks for facts from the data itself beside
-    the metrics, and says of which columns; without metrics there always are such facts.
+    the metrics, and says of which columns; without metrics there always are such facts. ``strategy`` is
+    how the data reaches the model, ``text`` the free text to read where that is ``map_reduce``.
     """
 
     description: str = ""
@@ -69,6 +71,8 @@ class FrontMatter(Value):
     comparisons: tuple[ComparisonSpec, ...] = ()
     metrics: tuple[Metric, ...] = ()
     automatic: AutomaticSettings | None = None
+    strategy: Wanted = "auto"
+    text: TextSettings | None = None
     needs: tuple[str, ...] = ()
     charts: tuple[ChartRequest, ...] = ()
     model: ModelSettings = ModelSettings()
