@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from kimi_provider.exceptions import ConfigurationError, RenderError
 from kimi_provider.reports.alert_document import AlertBlock, AlertDocument, Failure, Link, NoticeEvent
 from kimi_provider.reports.brand import Brand
+from kimi_provider.reports.compose import Frame
 from kimi_provider.reports.environment import environment, render
 from kimi_provider.reports.format import Formatter
 from kimi_provider.reports.html import MAX_BYTES, inline_styles
@@ -29,7 +30,8 @@ _TITLE_LIMIT = 160
 _TEXT_LIMIT = 600
 _ERROR_LIMIT = 4000
 _PREHEADER_LIMIT = 140
-_MAX_EVENTS = 25
+# Most alerts in one mail; tried in turn until it is small enough.
+_EVENTS = (25, 12, 6, 3, 1)
 _MAX_STEPS = 12
 _MAX_LABELS = 8
 
@@ -75,48 +77,57 @@ async def build_notice(
     :raises RenderError: if the mail is larger than Gmail shows.
     """
     brand = brand or Brand()
-    formatter = Formatter(locale, timezone)
-    heading = one_line(title or brand.name, _TITLE_LIMIT)
-    if isinstance(about, Failure):
-        document = _failure(about, formatter, heading, subject, now)
-    else:
-        document = _alerts(about, formatter, heading, subject, now)
-    return await asyncio.to_thread(_drawn, template, document, formatter, brand, search_path)
+    frame = Frame(one_line(title or brand.name, _TITLE_LIMIT), subject, now)
+    return await asyncio.to_thread(
+        _drawn,
+        template,
+        about,
+        search_path,
+        formatter=Formatter(locale, timezone),
+        brand=brand,
+        frame=frame,
+    )
 
 
 def _drawn(
     template: str,
-    document: AlertDocument,
+    about: Sequence[NoticeEvent] | Failure,
+    search_path: Sequence[Path],
+    *,
     formatter: Formatter,
     brand: Brand,
-    search_path: Sequence[Path],
+    frame: Frame,
 ) -> Notice:
     env = environment(search_path)
-    context = {"doc": document, "brand": brand, "words": formatter.words}
-    html = inline_styles(render(env, f"{template}.html.j2", context))
-    size = len(html.encode())
-    if size > MAX_BYTES:
-        raise RenderError(
-            f"The notice is {size:,} bytes; Gmail cuts off mails over {MAX_BYTES:,}. "
-            f"Show less in template {template!r}."
+    size = 0
+    for most in _EVENTS:
+        document = (
+            _failure(about, formatter, frame)
+            if isinstance(about, Failure)
+            else _alerts(about, formatter, frame, most)
         )
-    text = render(env, f"{template}.txt.j2", context).strip() + "\n"
-    pictures = (brand.picture,) if brand.picture else ()
-    return Notice(document.subject, html, text, pictures, document)
+        context = {"doc": document, "brand": brand, "words": formatter.words, "medium": "mail"}
+        html = inline_styles(render(env, f"{template}.html.j2", context))
+        size = len(html.encode())
+        if size <= MAX_BYTES:
+            text = render(env, f"{template}.txt.j2", {**context, "medium": "text"}).strip() + "\n"
+            shown = brand.picture and f"cid:{brand.picture.content_id}" in html
+            pictures = (brand.picture,) if brand.picture and shown else ()
+            return Notice(document.subject, html, text, pictures, document)
+    raise RenderError(
+        f"The notice is {size:,} bytes with one alert; Gmail cuts off mails over {MAX_BYTES:,}. "
+        f"Show less in template {template!r}."
+    )
 
 
 def _alerts(
-    events: Sequence[NoticeEvent],
-    formatter: Formatter,
-    title: str,
-    subject: str | None,
-    now: datetime,
+    events: Sequence[NoticeEvent], formatter: Formatter, frame: Frame, most: int
 ) -> AlertDocument:
     if not events:
         raise ConfigurationError("There is no alert to tell of. Send a notice only where there is one.")
     words = formatter.words
     ranked = sorted(events, key=lambda event: (event.status != "firing", -event.severity.rank))
-    blocks = tuple(_block(event, formatter) for event in ranked[:_MAX_EVENTS])
+    blocks = tuple(_block(event, formatter) for event in ranked[:most])
     first = blocks[0]
     hidden = len(events) - len(blocks)
     count = form(words, "alerts_count", len(events)).format(count=formatter.count(len(events)))
@@ -124,15 +135,15 @@ def _alerts(
     state = first.status_word if first.status == "resolved" else first.level
     headline = first.title if alone else f"{count}: {first.title}"
     return AlertDocument(
-        title=title,
+        title=frame.title,
         headline=one_line(headline, _TITLE_LIMIT),
-        subject=_subject(subject, title=title, headline=headline, state=state),
+        subject=_subject(frame.subject, title=frame.title, headline=headline, state=state),
         preheader=one_line(" · ".join(block.reason for block in blocks), _PREHEADER_LIMIT),
         language=words["language"],
         direction=formatter.direction,
         mark=first.mark,
         state=state,
-        generated=formatter.time(now),
+        generated=formatter.time(frame.now),
         events=blocks,
         more=words["more_alerts"].format(count=formatter.count(hidden)) if hidden else "",
         steps=_once(step for block in blocks for step in block.steps),
@@ -167,9 +178,7 @@ def _block(event: NoticeEvent, formatter: Formatter) -> AlertBlock:
     )
 
 
-def _failure(
-    failure: Failure, formatter: Formatter, title: str, subject: str | None, now: datetime
-) -> AlertDocument:
+def _failure(failure: Failure, formatter: Formatter, frame: Frame) -> AlertDocument:
     words = formatter.words
     task, dag, run = (one_line(name, 120) for name in (failure.task, failure.dag, failure.run))
     headline = words["failed_headline"].format(task=task)
@@ -183,15 +192,17 @@ def _failure(
         error = f"{error[:_ERROR_LIMIT]}…"
     preheader = words["failure_preheader"].format(dag=dag, run=run, error=one_line(error, 200))
     return AlertDocument(
-        title=title,
+        title=frame.title,
         headline=headline,
-        subject=_subject(subject, title=title, headline=f"{headline} ({dag})", state=words["failed"]),
+        subject=_subject(
+            frame.subject, title=frame.title, headline=f"{headline} ({dag})", state=words["failed"]
+        ),
         preheader=one_line(preheader, _PREHEADER_LIMIT),
         language=words["language"],
         direction=formatter.direction,
         mark="critical",
         state=words["failed"],
-        generated=formatter.time(now),
+        generated=formatter.time(frame.now),
         error=error,
         details=(
             (words["dag"], dag),
