@@ -83,8 +83,8 @@ def get_provider_info() -> _Json:
                     "hash_key": {
                         **_option(
                             "Secret by which protected columns are hashed, of at least 16 characters. "
-                            "Datasets of all workers that share it can be joined by such columns. Empty: "
-                            "a key made from the first ``[core] fernet_key``, which changes with it.",
+                            "Datasets of all workers that share it can be joined by such columns. Empty:"
+                            " a key made from the first ``[core] fernet_key``, which changes with it.",
                             example="a-long-and-random-text",
                         ),
                         "sensitive": True,

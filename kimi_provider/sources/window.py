@@ -82,8 +82,8 @@ def _bound(connection: duckdb.DuckDBPyConnection, window: Window, text: str, kin
     if kind in _WITHOUT_ORDER:
         return literal(text)
     cast = f"TRY_CAST({literal(text)} AS {kind})"
-    (value,) = one_row(connection, f"SELECT {cast}")
-    if value is None:
+    (unfit,) = one_row(connection, f"SELECT {cast} IS NULL")
+    if unfit:
         raise SourceError(
             f"The watermark {text!r} is no {kind}, which the column {window.column!r} is now. Set types "
             "for it, or start anew by giving the task another id."
