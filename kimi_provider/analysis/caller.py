@@ -12,6 +12,7 @@ from kimi_provider.analysis.budget import Need, check_window
 from kimi_provider.analysis.elsewhere import PendingCall
 from kimi_provider.analysis.journal import fingerprint
 from kimi_provider.analysis.progress import Progress
+from kimi_provider.analysis.telemetry import call_span
 from kimi_provider.analysis.tokens import TokenEstimator
 from kimi_provider.client.messages import ChatResult
 from kimi_provider.client.request import max_tokens, model_of
@@ -183,13 +184,13 @@ class Caller:
     async def _call(self, request: ChatRequest, key: str, occurrence: int) -> ChatResult:
         """Make a call, marked in the journal from its beginning to its end."""
         if self.journal is None:
-            result = await self.client.complete(request, on_event=Progress(self.on_progress))
+            result = await self._ask(request)
             self.budget.add(result.usage)
             return result
         if await self.journal.begin(_KIND, key, occurrence):
             self._interrupted(key)
         try:
-            result = await self.client.complete(request, on_event=Progress(self.on_progress))
+            result = await self._ask(request)
         except Exception:
             await self.journal.end(_KIND, key, occurrence)
             raise
@@ -197,6 +198,12 @@ class Caller:
         content = {"result": result.as_dict(), "usage": result.usage.model_dump(mode="json")}
         await self.journal.put(_KIND, key, content, occurrence)
         await self.journal.end(_KIND, key, occurrence)
+        return result
+
+    async def _ask(self, request: ChatRequest) -> ChatResult:
+        with call_span(request, self.client.config) as answered:
+            result = await self.client.complete(request, on_event=Progress(self.on_progress))
+            answered(result)
         return result
 
     def _interrupted(self, key: str) -> None:

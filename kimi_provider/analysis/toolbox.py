@@ -11,6 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from kimi_provider.analysis.journal import fingerprint
 from kimi_provider.analysis.permissions import Approval, Decision
+from kimi_provider.analysis.telemetry import tool_span
 from kimi_provider.analysis.tools import Invocation, ToolOutput, failure
 from kimi_provider.analysis.transcript import ApprovalRequest, pack_facts, unpack_facts
 from kimi_provider.exceptions import ConfigurationError
@@ -133,7 +134,8 @@ class Toolbox:
                 output = failure(f"a person refused this call{note}; go on without it")
                 return Answered(number, call, output, decision, reason)
         async with self._slots:
-            output = await self._run(tool, Invocation(arguments, call.arguments, number), key)
+            with tool_span(call.name, call.id):
+                output = await self._run(tool, Invocation(arguments, call.arguments, number), key)
         return Answered(number, call, output, decision, reason)
 
     async def _approval(self, key: str) -> Approval | None:

@@ -12,6 +12,7 @@ from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.failure import airflow_failures, restore_failure
 from kimi_provider.hooks.kimi import KimiHook
 from kimi_provider.hooks.storage import task_folder
+from kimi_provider.hooks.usage import report_usage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from kimi_provider.analysis.budget import Budget
     from kimi_provider.analysis.caller import Caller
     from kimi_provider.analysis.elsewhere import PendingCall
     from kimi_provider.storage import StoragePath
@@ -83,29 +85,35 @@ class KimiOperator(BaseOperator):
         :param work: asks the model through the caller it gets, and can be repeated.
         :param event: what the triggerer told, where the work is run again.
         """
-        folder = task_folder(context)
+        from kimi_provider.analysis.budget import Budget
+
+        folder, budget = task_folder(context), Budget(max_cost_usd=self.max_cost_usd)
         with airflow_failures():
             hook = KimiHook(
                 self.kimi_conn_id, model=self.model, fallback_conn_ids=self.fallback_conn_ids
             )
             hook.get_conn()  # read here: Airflow's async connections do not work under dag.test()
             try:
-                return asyncio.run(self._work(hook, folder, work, event))
+                result = asyncio.run(self._work(hook, folder, budget, work, event))
             except BaseException as error:
                 from kimi_provider.analysis.elsewhere import handed_over
 
                 if not (calls := handed_over(error)):
+                    report_usage(context["ti"], hook.get_conn().config.model, budget.spent)
                     raise
+            else:
+                report_usage(context["ti"], hook.get_conn().config.model, budget.spent)
+                return result
         raise self._deferral(calls, folder)
 
     async def _work(
         self,
         hook: KimiHook,
         folder: StoragePath,
+        budget: Budget,
         work: Callable[[Caller], Awaitable[T]],
         event: Mapping[str, Any] | None,
     ) -> T:
-        from kimi_provider.analysis.budget import Budget
         from kimi_provider.analysis.elsewhere import Elsewhere
         from kimi_provider.analysis.trace import Trace
 
@@ -116,7 +124,7 @@ class KimiOperator(BaseOperator):
             async with hook.caller(
                 folder,
                 trace=trace,
-                budget=Budget(max_cost_usd=self.max_cost_usd),
+                budget=budget,
                 on_progress=self.log.info,
                 repeat_interrupted=self.on_restart == "resubmit",
                 elsewhere=Elsewhere(failures) if self.deferrable else None,

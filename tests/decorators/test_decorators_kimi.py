@@ -36,7 +36,7 @@ def simulator(running: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def run(operator) -> str:
     """Do what a worker does with a task: render its fields, then execute it."""
-    ti = SimpleNamespace(dag_id="d", run_id="r", task_id=operator.task_id, map_index=-1)
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id=operator.task_id, map_index=-1, xcom_push=dict)
     context = {"ti": ti, "ds": "2013-02-08", "params": {}}
     operator.render_template_fields(context)
     return operator.execute(context)

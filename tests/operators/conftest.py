@@ -55,7 +55,12 @@ class Chain:
         dag = DAG(self.dag.dag_id, schedule=None, template_searchpath=self.dag.template_searchpath)
         operator = operator_class(task_id=task_id, dag=dag, **arguments)
         ti = SimpleNamespace(
-            dag_id=dag.dag_id, run_id=self.run_id, task_id=task_id, map_index=-1, try_number=1
+            dag_id=dag.dag_id,
+            run_id=self.run_id,
+            task_id=task_id,
+            map_index=-1,
+            try_number=1,
+            xcom_push=dict,
         )
         self.values[task_id] = operator.execute({"ti": ti})
         return self.values[task_id]

@@ -48,7 +48,13 @@ def _agent(**arguments):
 def _context(run_id="run"):
     return {
         "ti": SimpleNamespace(
-            id=uuid4(), dag_id="agents", run_id=run_id, task_id="agent", map_index=-1, try_number=1
+            id=uuid4(),
+            dag_id="agents",
+            run_id=run_id,
+            task_id="agent",
+            map_index=-1,
+            try_number=1,
+            xcom_push=dict,
         )
     }
 

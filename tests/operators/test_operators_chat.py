@@ -43,7 +43,9 @@ def simulator(running: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 @pytest.fixture
 def context() -> dict:
-    ti = SimpleNamespace(dag_id="d", run_id="manual__2013-02-08", task_id="ask", map_index=-1)
+    ti = SimpleNamespace(
+        dag_id="d", run_id="manual__2013-02-08", task_id="ask", map_index=-1, xcom_push=dict
+    )
     return {"ti": ti}
 
 

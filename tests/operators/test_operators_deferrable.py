@@ -36,7 +36,13 @@ class Mood(BaseModel):
 def context(run_id="run"):
     return {
         "ti": SimpleNamespace(
-            id=uuid4(), dag_id="waiting", run_id=run_id, task_id="ask", map_index=-1, try_number=1
+            id=uuid4(),
+            dag_id="waiting",
+            run_id=run_id,
+            task_id="ask",
+            map_index=-1,
+            try_number=1,
+            xcom_push=dict,
         )
     }
 
