@@ -5,6 +5,7 @@ import pytest
 from kimi_provider.exceptions import ConfigurationError, RenderError
 from kimi_provider.reports.brand import Brand, contrast
 from kimi_provider.reports.compose import Frame, compose
+from kimi_provider.reports.fit import Length, fitted
 from kimi_provider.reports.format import Formatter
 from kimi_provider.reports.prose import Prose
 
@@ -14,8 +15,10 @@ NOW = datetime(2013, 2, 9, 11, 0, tzinfo=UTC)
 @pytest.fixture
 def composed():
     def run(analysis, sheet, subject=None, **options):
-        prose = Prose({fact.id: fact for fact in sheet.facts}, Formatter(**options))
-        return compose(analysis, sheet, prose, Frame("Brief", subject, NOW), max_rows=3)
+        formatter = Formatter(**options)
+        prose = Prose({fact.id: fact for fact in sheet.facts}, formatter)
+        document = compose(analysis, sheet, prose, Frame("Brief", subject, NOW))
+        return fitted(document, formatter, Length(rows=3))
 
     return run
 
@@ -69,7 +72,7 @@ def test_long_and_wide_tables_are_cut_and_say_so(make, composed):
     (block,) = composed(make.analysis(), make.sheet((), [table])).tables
     assert len(block.rows) == 3
     assert {len(row) for row in block.rows} == {6}
-    assert block.more == "and 7 more; columns not shown: 55"
+    assert block.more == "and 7 more; columns not shown: 55; all of it in t.csv"
 
 
 def test_a_table_says_its_units_once_and_its_nulls(make, composed):
@@ -105,7 +108,7 @@ def test_subject_is_one_bounded_line(make, composed):
 
 
 def test_a_wrong_subject_field_is_named(make, composed):
-    with pytest.raises(ConfigurationError, match=r"\{date\}.*\{title\}, \{period\}, \{headline\}"):
+    with pytest.raises(ConfigurationError, match=r"\{date\}.*\{title\}, \{period\}, \{when\}"):
         composed(make.analysis(), make.sheet(), "{date}")
 
 
