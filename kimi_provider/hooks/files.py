@@ -48,9 +48,9 @@ def matching_files(path: str, *, conn_id: str | None = None) -> dict[str, Storag
     base = _open(path[:start] + "/".join(parts[:fixed]), conn_id)
     try:
         return dict(_matches(base, "/".join(parts[fixed:]), wild=wild is not None))
-    except (OSError, ValueError) as error:
+    except OSError as error:
         reason = str(error)[:200].rstrip(".") or type(error).__name__
-        raise SourceUnavailableError(f"The files {path} cannot be listed: {reason}.") from error
+        raise SourceUnavailableError(f"The files {shown(path)} cannot be listed: {reason}.") from error
 
 
 def shown(path: str) -> str:
@@ -59,9 +59,16 @@ def shown(path: str) -> str:
 
 
 def _open(uri: str, conn_id: str | None) -> StoragePath:
-    if conn_id is None:
-        return open_uri(uri or "/")
-    return cast("StoragePath", ObjectStoragePath(uri or "/", conn_id=conn_id))
+    try:
+        if conn_id is None:
+            return open_uri(uri or "/")
+        return cast("StoragePath", ObjectStoragePath(uri or "/", conn_id=conn_id))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"path {shown(uri)!r} cannot be opened: {str(error).rstrip('.')}. Install the "
+            "Airflow provider of its storage, such as apache-airflow-providers-amazon[s3fs], or correct "
+            "the scheme."
+        ) from error
 
 
 def _matches(base: StoragePath, pattern: str, *, wild: bool) -> Iterator[tuple[str, StoragePath]]:

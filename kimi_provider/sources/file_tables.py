@@ -14,7 +14,7 @@ import msgspec
 
 from kimi_provider.exceptions import ConfigurationError, SourceError
 from kimi_provider.sources.rows import records, unique
-from kimi_provider.sources.scratch import USUAL, literal, quoted, scratch_database
+from kimi_provider.sources.scratch import AMPLE, literal, quoted, scratch_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ def parquet_types(file: Path, scratch: Path) -> dict[str, str | None]:
 
     :raises SourceError: if the file cannot be read, or two columns differ by case only.
     """
-    with scratch_database(scratch, USUAL) as connection:
+    with scratch_database(scratch, AMPLE) as connection:
         kinds = _kinds(connection, file)
     return {name: _kept(kind) for name, kind in kinds.items()}
 
@@ -56,7 +56,7 @@ def parquet_rows(file: Path, scratch: Path) -> Iterator[Row]:
     """
     import duckdb
 
-    with scratch_database(scratch, USUAL) as connection:
+    with scratch_database(scratch, AMPLE) as connection:
         kinds = _kinds(connection, file)
         selected = ", ".join(_selected(name, kind) for name, kind in kinds.items())
         nested = [name for name, kind in kinds.items() if _is_nested(kind)]
