@@ -33,9 +33,11 @@ def extremes(
     words = formatter.words
     known = [point.value for point in points if point.value is not None]
     parts: list[str] = []
+    start = ""
     told = [point for point in marked if point.value is not None]
     if len(told) == 1 and len(known) > 1:
-        parts.append(words["marked"].format(name=_name(told[0], named, formatter), value=told[0].label))
+        name = _name(told[0], named, formatter)
+        start = words["marked"].format(name=name, value=told[0].label) + ". "
     ends: dict[str, str] = {}
     for end, value in (("highest", max(known)), ("lowest", min(known))):
         name, *others = (_name(p, named, formatter) for p in points if p.value == value)
@@ -50,17 +52,20 @@ def extremes(
         total = formatter.count(len(known))
         parts.append(words["out_of"].format(shown=formatter.count(shown), total=total))
     parts += _missing(points, named, formatter)
-    return "; ".join(parts).rstrip(".") + "."
+    return start + "; ".join(parts).rstrip(".") + "."
 
 
-def changes(points: Sequence[Point], formatter: Formatter) -> str:
-    """Say what changed most, up and down."""
+def changes(points: Sequence[Point], shown: int, formatter: Formatter) -> str:
+    """Say what changed most, and how many of the changes the chart shows."""
     words = formatter.words
     told = [p for p in points if p.value is not None and p.baseline]
     most = max(told, key=lambda point: abs(point.change))
     name = one_line(most.name, _NAME_LIMIT)
     before = most.baseline.label if most.baseline else ""
     parts = [words["changed_most"].format(name=name, baseline=before, value=most.label)]
+    if shown < len(told):
+        total = formatter.count(len(told))
+        parts.append(words["out_of"].format(shown=formatter.count(shown), total=total))
     missing = [point for point in points if point not in told]
     if missing:
         names = one_line(", ".join(point.name for point in missing), 120)

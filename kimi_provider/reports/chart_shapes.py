@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kimi_provider.schemas import TableColumn
 
 _MAX_BARS = 15
-_MAX_SLOPES = 12
+_MAX_SLOPES = 8
 _HEIGHT = 200
 
 
@@ -157,7 +157,7 @@ class Canvas:
             raise RenderError(f"column {self.series.y.name!r} has no baselines to compare with")
         shown = sorted(told, key=lambda point: abs(point.change), reverse=True)[:_MAX_SLOPES]
         marks, height = vega_lines.slope(shown, ends, self.brand)
-        return Drawing(marks, height, captions.changes(points, self.formatter))
+        return Drawing(marks, height, captions.changes(points, len(shown), self.formatter))
 
     def _slopes(self) -> tuple[list[Point], tuple[str, str]]:
         """Return the lines, and the names of their ends.

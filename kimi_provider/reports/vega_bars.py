@@ -219,14 +219,15 @@ def whole_steps(highest: int) -> list[int]:
 
 def labels(brand: Brand) -> list[dict[str, Any]]:
     """Values written at their points, on a white edge that keeps them readable over a line."""
-    text = {"type": "text", "dy": -10, "fontWeight": "bold"}
+    text = {"type": "text", "fontWeight": "bold"}
     marks = ({"stroke": "#ffffff", "strokeWidth": 4, "color": "#ffffff"}, {"color": brand.accent_text})
     return [
         {
-            "transform": [{"filter": "datum.top"}],
-            "mark": text | mark,
+            "transform": [{"filter": f"datum.top && {where}"}],
+            "mark": text | mark | {"dy": shift},
             "encoding": {"text": {"field": "t"}},
         }
+        for where, shift in (("!datum.under", -10), ("datum.under", 16))
         for mark in marks
     ]
 

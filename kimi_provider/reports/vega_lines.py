@@ -10,7 +10,7 @@ from kimi_provider.reports.vega import LETTER, NAMES_BELOW, PADDING_BELOW_LABELS
 from kimi_provider.reports.vega_bars import labels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kimi_provider.reports.brand import Brand
     from kimi_provider.reports.vega import Point, Scale
@@ -21,6 +21,7 @@ _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down
 SPARK = (240, 40)
 _GREY = "#7b8794"  # seen on light and on dark
 _HEIGHT = 200
+_LABEL_UNITS = 15
 _POINT = {"type": "point", "filled": True, "size": 55, "opacity": 1}
 
 
@@ -41,7 +42,14 @@ def line(
         labeled = {max(labeled, key=lambda at: known[at])}
     names = unique([point.along for point in points])
     rows = [
-        {"n": name, "v": point.value, "t": point.label, "top": at in labeled, "period": at in marked}
+        {
+            "n": name,
+            "v": point.value,
+            "t": point.label,
+            "top": at in labeled,
+            "under": at == max(known) and _falls(known, at),
+            "period": at in marked,
+        }
         for at, (name, point) in enumerate(zip(names, points, strict=True))
     ]
     stroke = {"type": "line", "color": brand.accent, "strokeWidth": 2.5}
@@ -102,11 +110,15 @@ def slope(points: Sequence[Point], ends: tuple[str, str], brand: Brand) -> tuple
     """
     told = [(p, p.value, p.baseline) for p in points if p.value is not None and p.baseline]
     most = max(points, key=lambda point: abs(point.change))
-    height = max(_HEIGHT, 17 * len(told) + 60)
+    height = max(_HEIGHT, 24 * len(told) + 60)
     starts, values = [baseline.value for _, _, baseline in told], [value for _, value, _ in told]
     low, high = min(*starts, *values), max(*starts, *values)
-    gap = (high - low or 1.0) * 15 / (height - 50)
-    left, right = _spread(starts, gap), _spread(values, gap)
+    span, left, right = high - low or 1.0, starts, values
+    for _ in range(4):
+        # Labels that are moved apart need room, which moves them closer together again.
+        gap = span * _LABEL_UNITS / (height - 36)
+        left, right = _spread(starts, gap), _spread(values, gap)
+        span = max(high, *left, *right) - min(low, *left, *right) + gap
     rows: list[dict[str, Any]] = []
     for (point, value, baseline), left_at, right_at in zip(told, left, right, strict=True):
         common = {"s": point.name, "top": point is most}
@@ -196,6 +208,12 @@ def sparkline(values: Sequence[float], brand: Brand) -> dict[str, Any]:
             },
         ],
     }
+
+
+def _falls(known: Mapping[int, float], at: int) -> bool:
+    """Whether the line comes down to a point, so that a label above it would lie on the line."""
+    before = known.get(at - 1)
+    return before is not None and before > known[at]
 
 
 def _along(below: str, names: Sequence[str]) -> dict[str, Any]:
