@@ -202,25 +202,21 @@ def test_no_expression_is_refused(text: object) -> None:
         Expression(text)
 
 
-PIECES = st.sampled_from(
-    [*FUNCTIONS, *"()<>+-*/,%'", "<=", ">=", "==", "!=", "and", "or", "not", "severity", "warning"]
-    + ["a.b", "x", "5%", "1_0.5e3", "[[a-b]]", "'t'", "true", " ", "\n", "__import__('os')", "\\", "0"]
-)
+SIGNS = [*"()<>+-*/,%'", "<=", ">=", "==", "!=", "\n", "\\", " "]
+WORDS = ["and", "or", "not", "severity", "warning", "true", "a.b", "x", "__import__('os')"]
+PIECES = st.sampled_from([*FUNCTIONS, *SIGNS, *WORDS, "5%", "1_0.5e3", "0", "[[a-b]]", "'t'"])
 
 
 @given(st.lists(PIECES, max_size=25).map(" ".join) | st.text(max_size=60))
 def test_any_text_is_parsed_or_refused_with_a_rule_error(text: str) -> None:
     try:
         tree = parse(text)
-    except RuleError as error:
-        assert str(error)
-    else:
-        assert tree.kind == "condition"
+    except RuleError:
+        return
+    assert tree.kind == "condition"
 
 
-@given(
-    st.decimals(-1000, 1000, places=2), st.decimals(-1000, 1000, places=2), st.sampled_from("+-*/")
-)
+@given(st.decimals(-1000, 1000, places=2), st.decimals(-1000, 1000, places=2), st.sampled_from("+-*/"))
 def test_arithmetic_is_that_of_decimals(a: Decimal, b: Decimal, sign: str) -> None:
     shown = scene(fact("a", a), fact("b", b))
     if sign == "/" and b == 0:
