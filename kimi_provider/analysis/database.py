@@ -6,16 +6,16 @@ nothing about the machine, not even a path, can be read from DuckDB's catalog. W
 has no access to files but the named ones, none to the network, to extensions, or to Python's
 variables; its configuration is locked, and its time, memory and spill are bounded.
 
-DuckDB's memory limit does not see what a text function builds within one row batch; the functions
-that inflate a short argument are therefore refused unless their size is a small literal. Doubling a
-text by hand (``s || s``, again and again) is bounded only by the time limit.
+DuckDB's memory limit does not see what a function builds within one batch of rows, and heeds no
+interrupt there; the functions that make much of little are therefore refused unless their size is a
+small literal, and those whose time grows with the square of a text altogether. What grows step by step
+is stopped by the memory of the process (see :mod:`~kimi_provider.analysis.watch`).
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kimi_provider.analysis.statement import inspect_statement
+from kimi_provider.analysis.watch import Watch
 from kimi_provider.exceptions import ConfigurationError, SourceError
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ _MISSING_COLUMN = re.compile(r'(?:Referenced column|column named|Could not find 
 _MISSING_MEMBER = re.compile(r'does not have a column named "([^"]+)"')
 _MAX_SPILL = "4GiB"
 _MAX_LISTED = 60
+_HEADROOM = 256 * 1024**2  # for Python's own part: the rows, and other threads
+_SIZE = re.compile(r"\s*([0-9.]+)\s*([KMGT]?)(i?)B?\s*\Z", re.IGNORECASE)
+_MAX_CELL = 1_000_000
+_MAX_LIST = 10_000
+_UNBOUNDED = re.compile(r"VARCHAR|BLOB|BIT|JSON|STRUCT|MAP|UNION|VARIANT|.*\]\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +178,7 @@ class Database:
             described = cursor.execute(f"DESCRIBE {statement.sql}", used or None).fetchall()
             columns = tuple((str(row[0]), str(row[1])) for row in described)
             zoned = [i for i, (_, kind) in enumerate(columns) if "WITH TIME ZONE" in kind]
-            cursor.execute(_as_text(statement.sql, len(columns), zoned), used or None)
+            cursor.execute(_bounded(statement.sql, columns, zoned), used or None)
             rows = cursor.fetchall() if max_rows is None else cursor.fetchmany(max_rows + 1)
         truncated = max_rows is not None and len(rows) > max_rows
         kept = rows[:max_rows] if truncated else rows
@@ -191,25 +197,28 @@ class Database:
         """Bound the time of what is within, and turn DuckDB's errors into ours."""
         import duckdb
 
-        timer = threading.Timer(self._timeout, cursor.interrupt)
-        timer.daemon = True
-        timer.start()
+        growth = _bytes(self._memory_limit) + _HEADROOM
+        watch = Watch(cursor.interrupt, timeout=self._timeout, growth=growth)
         try:
-            yield
+            with watch:
+                yield
         except duckdb.InterruptException:
+            if watch.met == "memory":
+                raise self._out_of_memory() from None
             raise ConfigurationError(
                 f"The query ran longer than {self._timeout:g} s and was stopped: let it read or join "
                 "fewer rows, or raise the time limit."
             ) from None
         except duckdb.OutOfMemoryException:
-            raise ConfigurationError(
-                f"The query needs more than the memory limit of {self._memory_limit}: let it read or "
-                "group fewer rows, or raise the limit."
-            ) from None
+            raise self._out_of_memory() from None
         except duckdb.Error as error:
             raise ConfigurationError(self._explained(error, parameters)) from None
-        finally:
-            timer.cancel()
+
+    def _out_of_memory(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"The query needs more than the memory limit of {self._memory_limit}: let it read or group "
+            "fewer rows, or raise the limit."
+        )
 
     def _explained(self, error: Exception, parameters: Mapping[str, object]) -> str:
         """DuckDB's message with the names that do exist, and without paths."""
@@ -249,14 +258,34 @@ def _open_dataset(connection: duckdb.DuckDBPyConnection, name: str, path: Path) 
     return tuple(str(row[0]) for row in described)
 
 
-def _as_text(sql: str, width: int, zoned: Sequence[int]) -> str:
-    """Let DuckDB write times with a zone as text: its Python values of them would need ``pytz``."""
-    if not zoned:
+def _bounded(sql: str, columns: Sequence[tuple[str, str]], zoned: Sequence[int]) -> str:
+    """Let DuckDB write times with a zone as text, and refuse cells that would fill Python's memory.
+
+    Its Python values of such times would need ``pytz``.
+    """
+    large = [i for i, (_, kind) in enumerate(columns) if _UNBOUNDED.match(kind)]
+    if not zoned and not large:
         return sql
-    names = [f"c{i}" for i in range(width)]
-    values = [f"CAST({name} AS VARCHAR)" if i in zoned else name for i, name in enumerate(names)]
-    chosen, named = ", ".join(values), ", ".join(names)
-    return f"SELECT {chosen} FROM (\n{sql}\n) AS t({named})"  # noqa: S608 — an inspected SELECT
+    names = [f"c{i}" for i in range(len(columns))]
+    values = list(names)
+    for i in large:
+        size = f"strlen(CAST({names[i]} AS VARCHAR)) > {_MAX_CELL}"
+        # A long list is found by its length first: its text would be longer still.
+        long = f"len({names[i]}) > {_MAX_LIST} OR " if columns[i][1].endswith("]") else ""
+        message = f"A cell of column {i + 1} is larger than {_MAX_CELL} characters or {_MAX_LIST} items"
+        values[i] = f"CASE WHEN {long}{size} THEN error('{message}') ELSE {names[i]} END"
+    for i in zoned:
+        values[i] = f"CAST({names[i]} AS VARCHAR)"
+    return f"SELECT {', '.join(values)} FROM (\n{sql}\n) AS t({', '.join(names)})"  # noqa: S608 — an inspected SELECT
+
+
+def _bytes(limit: str) -> int:
+    """Return a limit as DuckDB writes it, in bytes; what it would refuse is refused by it."""
+    found = _SIZE.match(limit)
+    if found is None:
+        return 0
+    power = " KMGT".index(found[2].upper() or " ")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
 def _with_times(

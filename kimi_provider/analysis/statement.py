@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kimi_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     import duckdb
 
@@ -24,7 +24,7 @@ _REFUSED_FUNCTIONS = {
     "getenv",
     "getvariable",
     "in_search_path",
-    "json_execute_serialized_sql",
+    "version",
     "nextval",
     "query",
     "query_table",
@@ -32,11 +32,37 @@ _REFUSED_FUNCTIONS = {
     "txid_current",
     "write_log",
 }
-_REFUSED_PREFIXES = ("duckdb_", "has_", "pg_", "pragma_")
+_REFUSED_PREFIXES = (
+    *("duckdb_", "has_", "pg_", "pragma_"),
+    *("json_deserialize_", "json_execute_", "json_serialize_"),
+)
+# Their time, and of some the memory, grows with the square of the text, and nothing can stop them.
+_SLOW_FUNCTIONS = {
+    "damerau_levenshtein",
+    "editdist3",
+    "jaro_similarity",
+    "jaro_winkler_similarity",
+    "levenshtein",
+}
+# What they put in place of each match says how much they may inflate.
+_REPLACING_FUNCTIONS = {"regexp_replace", "replace"}
+_JOINING_FUNCTIONS = {
+    "||",
+    "concat",
+    "concat_ws",
+    "list_concat",
+    "list_cat",
+    "array_concat",
+    "array_cat",
+}
+_MAX_SIZE = 1_000
+_MAX_GROWTH = 10_000
+_UNKNOWN_LENGTH = _MAX_SIZE
 # They build a large value from a short argument, which DuckDB's memory limit does not see: which of
 # their arguments say how large.
 _INFLATING_FUNCTIONS = {
     "array_resize": slice(1, 2),
+    "bitstring": slice(1, 2),
     "generate_series": slice(0, 3),
     "list_resize": slice(1, 2),
     "lpad": slice(1, 2),
@@ -49,7 +75,6 @@ _FROM_DATA = {"COLUMN_REF", "STAR", "SUBQUERY", "WINDOW"}
 _COUNTING = {"count", "count_star", "sum"}
 _FORMATTING_FUNCTIONS = {"format", "printf"}
 _WIDE_FORMAT = re.compile(r"[0-9]{4,}|\*|\{[^}]*\{")
-_MAX_SIZE = 1_000
 _MAX_SQL = 20_000
 
 
@@ -92,7 +117,10 @@ def inspect_statement(
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
         raise ConfigurationError(f"Exactly one SQL statement is allowed, not {len(statements)}.")
-    kind = statements[0].type.name
+    try:
+        kind = statements[0].type.name
+    except ValueError:  # a kind that DuckDB's Python does not know
+        raise ConfigurationError("Only a SELECT is allowed.") from None
     if kind == "MULTI":
         raise ConfigurationError(
             "This PIVOT is not allowed, because its columns depend on the data: name the values "
@@ -172,7 +200,36 @@ def _check(tree: object, datasets: Collection[str], reserved: Collection[str]) -
             _check_table_function(node)
         elif node.get("class") == "FUNCTION":
             _check_function(node)
+    if _growth(nodes) > _MAX_GROWTH:
+        raise ConfigurationError(
+            "The SQL puts too many or too long texts together, one level upon the other: join and "
+            "replace less."
+        )
     return parameters
+
+
+def _growth(nodes: Sequence[dict[str, Any]]) -> int:
+    """Return by how much the statement might at most inflate a text, a level of it upon the other."""
+    growth = 1
+    for node in nodes:
+        name = str(node.get("function_name")).lower()
+        if name in _REPLACING_FUNCTIONS:
+            argument = _arguments(node)[2:3]
+            constant = bool(argument) and argument[0].get("class") == "CONSTANT"
+            growth *= max(len(_literal(argument[0])), 1) if constant else _UNKNOWN_LENGTH
+        elif node.get("type") == "SELECT_NODE":
+            growth *= max((_joined(item) for item in node.get("select_list", ())), default=1)
+        growth = min(growth, _MAX_GROWTH + 1)
+    return growth
+
+
+def _joined(expression: object) -> int:
+    """Return how many parts that are no constants an expression puts together."""
+    joining = [
+        n for n in _nodes(expression) if str(n.get("function_name")).lower() in _JOINING_FUNCTIONS
+    ]
+    parts = [part for node in joining for part in _arguments(node) if part.get("class") != "CONSTANT"]
+    return max(len(parts) - len(joining) + 1, 1)
 
 
 def _check_table(node: dict[str, Any], known: Collection[str], datasets: Collection[str]) -> None:
@@ -193,7 +250,7 @@ def _check_table_function(node: dict[str, Any]) -> None:
 
 def _check_function(node: dict[str, Any]) -> None:
     name = str(node["function_name"]).lower()
-    if name in _REFUSED_FUNCTIONS or name.startswith(_REFUSED_PREFIXES):
+    if name in _REFUSED_FUNCTIONS or name in _SLOW_FUNCTIONS or name.startswith(_REFUSED_PREFIXES):
         raise ConfigurationError(f"The function '{name}' is not allowed.")
     arguments = _arguments(node)
     if name in _INFLATING_FUNCTIONS:

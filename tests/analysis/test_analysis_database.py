@@ -6,6 +6,7 @@ import re
 import threading
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import duckdb  # noqa: TID253 — a test pays no DAG parse
 import pytest
@@ -80,6 +81,11 @@ class TestAnswers:
             "SELECT lpad(number::VARCHAR, 5, '0'), printf('%5.1f', fare) FROM flights",
             "SELECT unnest(range(3)) UNION SELECT number FROM flights",
             "PIVOT flights ON origin IN ('JFK', 'LGA') USING count(*) GROUP BY day",
+            "SELECT replace(replace(origin, 'J', 'j'), 'F', 'f') || '-' || number || day FROM flights",
+            "WITH a AS (SELECT concat(origin, ' ', number) AS n FROM flights) SELECT n || n FROM a",
+            "SELECT list(number) FROM flights",
+            "SELECT number /* ; DROP VIEW flights */ FROM flights -- ; DROP VIEW flights",
+            "SELECT ';' AS \"a;b\" FROM flights;",
             "SELECT number, row_number() OVER (PARTITION BY origin ORDER BY number) FROM flights",
         ],
     )
@@ -236,12 +242,73 @@ class TestAttacks:
             "SELECT write_log('x')",
             "SELECT * FROM enable_logging()",
             "PIVOT flights ON origin USING count(*)",
+            # names written otherwise
+            "SELECT * FROM READ_CSV('/etc/passwd')",
+            "SELECT * FROM \"read_text\"('/etc/passwd')",
+            "SELECT * FROM main.read_text('/etc/passwd')",
+            "SELECT * FROM system.main.read_text('/etc/passwd')",
+            "SELECT GETENV('HOME')",
+            "SELECT \"getenv\"('HOME')",
+            "SELECT 'HOME'.getenv()",
+            "SELECT system.main.getenv('HOME')",
+            "FROM 'file:///etc/passwd'",
+            "FROM 'hf://datasets/x/y.parquet'",
+            'TABLE "/etc/passwd"',
+            # places where one forgets to look
+            "SELECT * FROM flights, LATERAL (FROM read_text('/etc/passwd'))",
+            "SELECT * FROM flights ORDER BY (SELECT content FROM read_text('/etc/passwd'))",
+            "SELECT * FROM flights LIMIT (SELECT count(*) FROM glob('/*'))",
+            "SELECT count(*) FROM flights HAVING (SELECT true FROM glob('/*'))",
+            "SELECT * FROM flights QUALIFY (SELECT true FROM glob('/*'))",
+            "SELECT sum(number) OVER (PARTITION BY (SELECT count(*) FROM glob('/*'))) FROM flights",
+            "SELECT count(*) FILTER ((SELECT true FROM glob('/*'))) FROM flights",
+            "SELECT * REPLACE (getenv('HOME') AS origin) FROM flights",
+            "SELECT COLUMNS(lambda c: getenv('HOME') = c) FROM flights",
+            "SELECT list_transform([1], lambda x: getenv('HOME'))",
+            "SELECT [getenv('HOME') FOR x IN [1]]",
+            "SELECT {'a': (FROM read_text('/etc/passwd') SELECT content)}",
+            "VALUES (getenv('HOME'))",
+            "WITH t AS MATERIALIZED (FROM read_text('/etc/passwd')) FROM t",
+            "WITH RECURSIVE t AS (SELECT 1 AS a UNION ALL SELECT a FROM t, glob('/*')) FROM t",
+            "FROM flights POSITIONAL JOIN (FROM glob('/*'))",
+            "UNPIVOT (FROM glob('/*')) ON file",
+            "SELECT EXISTS (FROM glob('/*'))",
+            # statements behind comments and odd spaces
+            "SELECT 1 --\n; ATTACH '/tmp/x.db'",
+            "SELECT 1 /* ; */ ; /* x */ SELECT 2",
+            "SELECT 1;\u00a0SELECT 2",
+            "SELECT ';'; COPY flights TO '/tmp/stolen.csv'",
+            "SELECT $$;$$; DROP VIEW flights",
+            "SELECT $a$ ' $a$; INSTALL httpfs",
+            "/* SELECT */ COPY flights TO '/tmp/stolen.csv'",
+            "\ufeffCOPY flights TO '/tmp/stolen.csv'",
+            "\uff33\uff25\uff2c\uff25\uff23\uff34 1",
+            "(SELECT 1); LOAD httpfs",
+            # further kinds of statements
+            "UPDATE EXTENSIONS",
+            "FORCE INSTALL httpfs",
+            "TRUNCATE flights",
+            "SET VARIABLE a = 1",
+            "CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
+            "COPY FROM DATABASE memory TO m",
+            "COMMENT ON VIEW flights IS 'x'",
+            "MERGE INTO flights USING flights AS f ON true WHEN MATCHED THEN DELETE",
+            # SQL, plans and values from text
+            "SELECT json_serialize_plan('SELECT 1', optimize := true)",
+            "SELECT json_serialize_sql('SELECT 1')",
+            "SELECT json_deserialize_sql('{}')",
+            "SELECT version()",
+            "SELECT filename FROM flights",
+            "SELECT * FROM repeat_row(1, num_rows = 1000000000)",
+            "SELECT * FROM seq_scan('flights')",
+            "SELECT * FROM parquet_kv_metadata('/etc/passwd')",
+            "FROM flights WHERE number = $1",
         ],
     )
     def test_refused(self, database, sql, tmp_path):
         message = refusal(database, sql)
         assert str(tmp_path) not in message
-        assert re.search("Tables that exist|allowed|DuckDB refused|may not be named", message)
+        assert re.search("hat exist|llowed|DuckDB refused|may not be named|no value", message)
         assert database.query("SELECT count(*) FROM flights").rows == [(10,)]
 
     def test_python_variables_are_no_tables(self, database):
@@ -306,10 +373,68 @@ class TestAttacks:
             "SELECT format('{:>{}}', 'x', 2000000000)",
             "SELECT format('{:>' || 2000000000 || '}', 'x')",
             "SELECT unnest(range(1000000000))",
+            "SELECT bitstring('1', 2000000000)",
         ],
     )
     def test_inflating_functions_are_refused(self, database, sql):
         assert "only allowed with a" in refusal(database, sql)
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "SELECT replace(replace(origin, 'J', repeat('y', 999)), 'y', repeat('z', 999)) FROM flights",
+            "SELECT regexp_replace(replace(origin, 'J', origin), '.', origin, 'g') FROM flights",
+            f"SELECT replace(replace(origin, 'J', '{'y' * 200}'), 'y', '{'z' * 200}') FROM flights",
+            f"{'SELECT s || s AS s FROM (' * 20}SELECT origin AS s FROM flights{') AS t' * 20}",
+        ],
+    )
+    def test_texts_heaped_upon_texts_are_refused(self, database, sql):
+        assert "puts too many or too long texts together" in refusal(database, sql)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "levenshtein",
+            "editdist3",
+            "damerau_levenshtein",
+            "jaro_similarity",
+            "Jaro_Winkler_Similarity",
+        ],
+    )
+    def test_what_nothing_could_stop_is_refused(self, database, name):
+        assert "is not allowed" in refusal(database, f"SELECT {name}(origin, origin) FROM flights")
+
+    @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory is not known here")
+    def test_memory_that_duckdb_does_not_see_is_bounded_too(self, flights):
+        inner = "list_transform(range(1000), lambda y: list_transform(range(1000), lambda z: z))"
+        with Database({"flights": flights}, memory_limit="64MiB", timeout=60.0) as database:
+            assert "memory limit of 64MiB" in refusal(
+                database, f"SELECT list_transform(range(1000), lambda x: {inner})"
+            )
+            assert database.query("SELECT 1").rows == [(1,)]
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "SELECT list(range) AS n FROM range(20000)",
+            "SELECT string_agg('0123456789', '') FROM range(200000)",
+            "SELECT {'a': list(range)} FROM range(2000000)",
+            "SELECT string_agg('0123456789', '')::BLOB FROM range(200000)",
+        ],
+    )
+    def test_a_huge_cell_never_leaves_duckdb(self, database, sql):
+        assert "larger than 1000000 characters or 10000 items" in refusal(database, sql)
+
+    def test_a_huge_result_is_cut_and_memory_stays(self, database):
+        result = database.query("SELECT a.number FROM flights a, range(100000000)", max_rows=3)
+        assert (len(result.rows), result.truncated) == (3, True)
+
+    def test_an_interrupt_never_hits_the_next_query(self, flights):
+        slow = "SELECT count(*) FROM range(100000000) a, range(1000) b WHERE hash(a.range, b.range) = 7"
+        with Database({"flights": flights}, timeout=0.05) as database:
+            for _ in range(5):
+                refusal(database, slow)
+                assert database.query("SELECT 1").rows == [(1,)]
 
     def test_deep_nesting_is_refused(self, database):
         refusal(database, "SELECT " + "(" * 5_000 + "1" + ")" * 5_000)
