@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseOperator
 
+from kimi_provider.hooks.assets import announce_dataset, default_outlets
 from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.storage import task_folder
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kimi_provider.sources.file_request import Format
+    from kimi_provider.sources.protect import Columns
 
 
 class FileFetchOperator(BaseOperator):
@@ -23,6 +25,9 @@ class FileFetchOperator(BaseOperator):
     CSV, TSV, JSON, JSON Lines, Parquet, XLSX, logs and other text, also packed by gzip or Zstandard.
     Columns of many files are matched by name, and types are found over all rows of all of them. A row
     that does not fit is named by file and number, and nothing is stored.
+
+    The task's ``outlets`` get an asset event with the dataset; without any, it is the asset
+    ``x-kimi://{dag_id}/{task_id}``.
 
     :param path: an absolute path or a URI of object storage, with wildcards (``*``, ``?``, ``[…]``,
         ``**``); it may not climb by ``..``. (templated)
@@ -38,6 +43,8 @@ class FileFetchOperator(BaseOperator):
         group; by default a line is a row with its text. File and line number are there either way.
     :param unmatched: ``skip`` leaves lines out that the pattern does not match; ``fail`` refuses them.
     :param source_column: a column for the name of each row's file.
+    :param columns: what may be kept of each column; see
+        :class:`~kimi_provider.sources.protect.Columns`. It holds before anything is stored.
     :param types: DuckDB types by column, in place of those found.
     :param allow_empty: whether no rows are a dataset, or an error.
     :param limits: any of ``max_files``, ``max_rows``, ``max_bytes`` and ``max_file_bytes`` of
@@ -63,6 +70,7 @@ class FileFetchOperator(BaseOperator):
         pattern: str | None = None,
         unmatched: Literal["fail", "skip"] = "fail",
         source_column: str | None = None,
+        columns: Columns | None = None,
         types: Mapping[str, str] | None = None,
         allow_empty: bool = False,
         limits: Mapping[str, Any] | None = None,
@@ -79,13 +87,16 @@ class FileFetchOperator(BaseOperator):
         self.pattern = pattern
         self.unmatched = unmatched
         self.source_column = source_column
+        self.columns = columns
         self.types = types
         self.allow_empty = allow_empty
         self.limits = limits or {}
+        self.outlets = self.outlets or default_outlets(self)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read all files into the task's folder."""
         from kimi_provider.hooks.files import matching_files, shown
+        from kimi_provider.hooks.protection import column_guard
         from kimi_provider.sources.files import CsvOptions, FileRequest, fetch_files
 
         with airflow_failures():
@@ -107,6 +118,8 @@ class FileFetchOperator(BaseOperator):
                 source=shown(self.path),
                 types=self.types,
                 allow_empty=self.allow_empty,
+                guard=column_guard(self.columns),
                 on_progress=self.log.info,
             )
+        announce_dataset(context, self.outlets, dataset)
         return dataset.model_dump(mode="json")

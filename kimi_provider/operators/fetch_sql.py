@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from kimi_provider.exceptions import ConfigurationError
+from kimi_provider.hooks.assets import announce_dataset, default_outlets
 from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.storage import task_folder
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
     from jinja2 import Environment
+
+    from kimi_provider.sources.protect import Columns
 
 # A name, a number, a date or a time: nothing that could end a text or begin a clause.
 _HARMLESS = re.compile(
@@ -32,11 +35,16 @@ class SqlFetchOperator(BaseOperator):
     in a read-only transaction. Values reach the statement as bound parameters: a Jinja expression in
     ``sql`` may give a name, a number or a date, and anything else is refused.
 
+    The task's ``outlets`` get an asset event with the dataset; without any, it is the asset
+    ``x-kimi://{dag_id}/{task_id}``.
+
     :param sql: one SELECT statement, or the name of an ``.sql`` file beside the DAG or in its
         ``template_searchpath``. (templated)
     :param parameters: values for its placeholders, by name or in order, in the style of the database's
         driver: ``%(day)s`` or ``%s`` for PostgreSQL, ``:day`` or ``?`` for SQLite. (templated)
     :param conn_id: any connection whose hook is a ``DbApiHook``. (templated)
+    :param columns: what may be kept of each column; see
+        :class:`~kimi_provider.sources.protect.Columns`. It holds before anything is stored.
     :param types: DuckDB types by column, in place of those of the database.
     :param allow_empty: whether no rows are a dataset, or an error.
     :param limits: any of ``max_rows``, ``max_bytes`` and ``timeout`` (seconds) of
@@ -57,6 +65,7 @@ class SqlFetchOperator(BaseOperator):
         sql: str,
         conn_id: str,
         parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        columns: Columns | None = None,
         types: Mapping[str, str] | None = None,
         allow_empty: bool = False,
         limits: Mapping[str, Any] | None = None,
@@ -66,9 +75,11 @@ class SqlFetchOperator(BaseOperator):
         self.sql = sql
         self.conn_id = conn_id
         self.parameters = parameters
+        self.columns = columns
         self.types = types
         self.allow_empty = allow_empty
         self.limits = limits or {}
+        self.outlets = self.outlets or default_outlets(self)
 
     def render_template(
         self,
@@ -85,6 +96,7 @@ class SqlFetchOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read all rows into the task's folder."""
+        from kimi_provider.hooks.protection import column_guard
         from kimi_provider.hooks.sql import one_select, reading_cursor
         from kimi_provider.sources.sql import SqlQuery, fetch_sql
 
@@ -99,8 +111,10 @@ class SqlFetchOperator(BaseOperator):
                     postgres=reading.postgres,
                     types=self.types,
                     allow_empty=self.allow_empty,
+                    guard=column_guard(self.columns),
                     on_progress=self.log.info,
                 )
+        announce_dataset(context, self.outlets, dataset)
         return dataset.model_dump(mode="json")
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kimi_provider.schemas import DatasetRef
     from kimi_provider.sources.file_request import Format
+    from kimi_provider.sources.guard import Guard
     from kimi_provider.storage import StoragePath
 
 __all__ = ["CsvOptions", "FileRequest", "fetch_files"]
@@ -42,6 +43,7 @@ def fetch_files(
     source: str,
     types: Mapping[str, str] | None = None,
     allow_empty: bool = False,
+    guard: Guard | None = None,
     on_progress: Callable[[str], None] = log.debug,
 ) -> DatasetRef:
     """Read all files into one Parquet file, which appears whole or not at all.
@@ -53,6 +55,7 @@ def fetch_files(
     :param source: where they come from, without credentials.
     :param types: DuckDB types by column, in place of those found.
     :param allow_empty: whether no rows are a dataset, or an error.
+    :param guard: protects each row before anything of it is stored.
     :param on_progress: told now and then how far it is.
     :raises SourceUnavailableError: if a file cannot be reached.
     :raises SourceError: if a file is not of its format, or there is more than the bounds allow. The
@@ -73,7 +76,8 @@ def fetch_files(
     with tempfile.TemporaryDirectory(prefix="kimi-fetch-") as folder:
         rows = Path(folder) / "rows"
         rows.mkdir()
-        spool = Spool(rows, untyped=kind in {"csv", "tsv"} or bool(request.pattern))
+        untyped = kind in {"csv", "tsv"} or bool(request.pattern)
+        spool = Spool(rows, untyped=untyped, guard=guard)
         fetch = _Fetch(request, kind, files, spool, Path(folder), on_progress)
         fetch.run()
         if not spool.rows and not allow_empty:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kimi_provider.schemas import DatasetRef
+    from kimi_provider.sources.guard import Guard
     from kimi_provider.storage import StoragePath
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ def fetch_sql(
     postgres: bool = False,
     types: Mapping[str, str] | None = None,
     allow_empty: bool = False,
+    guard: Guard | None = None,
     on_progress: Callable[[str], None] = log.debug,
 ) -> DatasetRef:
     """Read all rows into a Parquet file, which appears whole or not at all.
@@ -114,6 +116,7 @@ def fetch_sql(
         from elsewhere, types are found over all rows.
     :param types: DuckDB types by column, in place of all others.
     :param allow_empty: whether no rows are a dataset, or an error.
+    :param guard: protects each row before anything of it is stored.
     :param on_progress: told now and then how far it is.
     :raises SourceUnavailableError: if the database cannot be reached, or breaks off.
     :raises SourceError: if it refuses the statement, there are more rows than the bounds allow, two
@@ -121,7 +124,7 @@ def fetch_sql(
     :raises ConfigurationError: if a type in ``types`` is none.
     """
     with tempfile.TemporaryDirectory(prefix="kimi-fetch-") as folder:
-        spool = Spool(Path(folder))
+        spool = Spool(Path(folder), guard=guard)
         known = _Fetch(query, cursor, spool, source, on_progress).run()
         if not spool.rows and not allow_empty:
             raise SourceError(

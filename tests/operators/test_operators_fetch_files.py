@@ -22,13 +22,15 @@ import msgspec
 import openpyxl  # noqa: TID253 — the same
 import psycopg  # noqa: TID253 — the same
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
 from kimi_provider.operators.fetch_files import FileFetchOperator
 from kimi_provider.operators.fetch_sql import SqlFetchOperator
+from kimi_provider.sources.protect import Columns
 
 FLIGHTS = Path(__file__).parents[3] / "shared" / "data" / "flights.csv.zip"
 ALL_FLIGHTS = 336_776
@@ -135,6 +137,30 @@ class TestPaths:
         first = fetch(f"{folder}/*/flights.csv")
         second = fetch(first["uri"])
         assert first["sha256"] == second["sha256"]
+
+
+def test_columns_are_protected_before_they_are_stored(fetch, tmp_path):
+    (tmp_path / "a.csv").write_text("mail,note,n\nann@example.com,to bob@example.com,1\n")
+    dataset = fetch(f"{tmp_path}/a.csv", columns=Columns(drop=["note"], mask=["mail"]))
+    assert dataset["dropped"] == ["note"]
+    assert [column["protected"] for column in dataset["columns"]] == ["mask", None]
+    assert "example.com" not in json.dumps(dataset)
+
+
+@pytest.mark.parametrize(
+    ("operator_class", "arguments"),
+    [(FileFetchOperator, {"path": "/x"}), (SqlFetchOperator, {"sql": "SELECT 1", "conn_id": "x"})],
+)
+def test_datasets_are_announced_as_assets(operator_class, arguments, storage, folder, monkeypatch):
+    task = operator_class(task_id="fetch", dag=DAG("d", schedule=None), **arguments)
+    assert task.outlets == [Asset(name="x-kimi://d/fetch", uri="x-kimi://d/fetch")]
+    monkeypatch.setenv("AIRFLOW_CONN_X", json.dumps({"conn_type": "sqlite", "host": str(folder / "x")}))
+    if "path" in arguments:
+        task.path = f"{folder}/*/flights.csv"
+    events = OutletEventAccessors()
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="fetch", map_index=-1, try_number=1)
+    dataset = task.execute({"ti": ti, "outlet_events": events})
+    assert events[task.outlets[0]].extra["sha256"] == dataset["sha256"]
 
 
 def test_a_failure_leaves_what_was_there(fetch, folder, storage):
@@ -262,10 +288,11 @@ import json, sys
 from pathlib import Path
 from types import SimpleNamespace
 import duckdb
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset
 from kimi_provider.operators.fetch import HttpFetchOperator
 from kimi_provider.operators.fetch_files import FileFetchOperator
 from kimi_provider.operators.fetch_sql import SqlFetchOperator
+from kimi_provider.sources.protect import Columns
 from kimi_provider.sources.pagination import PagePagination
 def peak():
     status = Path("/proc/self/status").read_text()

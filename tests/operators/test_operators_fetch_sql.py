@@ -15,12 +15,14 @@ from airflow.sdk.exceptions import AirflowFailException
 from kimi_provider.exceptions import ConfigurationError, SourceUnavailableError
 from kimi_provider.hooks.sql import one_select, reading_cursor
 from kimi_provider.operators.fetch_sql import SqlFetchOperator
+from kimi_provider.sources.protect import Columns
 
 
 @pytest.fixture
 def storage(monkeypatch, tmp_path):
     folder = tmp_path / "storage"
     monkeypatch.setenv("AIRFLOW__KIMI__STORAGE_PATH", folder.as_uri())
+    monkeypatch.setenv("AIRFLOW__KIMI__HASH_KEY", "a key of the tests only")
     return folder
 
 
@@ -155,6 +157,13 @@ class TestPostgres:
         assert _types(dataset) == {
             "id": "BIGINT", "day": "DATE", "amount": "DECIMAL(9,2)", "note": "VARCHAR"
         }  # fmt: skip
+
+    def test_columns_are_protected_before_they_are_stored(self, run, warehouse):
+        policy = Columns(drop=["note"], hash=["id"])
+        dataset = run("SELECT id, amount, note FROM orders", conn_id="warehouse", columns=policy)
+        assert _types(dataset) == {"id": "VARCHAR", "amount": "DECIMAL(9,2)"}
+        assert dataset["dropped"] == ["note"]
+        assert dataset["columns"][0]["protected"] == "hash"
 
     def test_rows_stay_on_the_server_until_they_are_asked_for(self, run, warehouse):
         sql = "SELECT generate_series(1, 1000000000000) AS i"
