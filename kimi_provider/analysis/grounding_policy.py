@@ -40,7 +40,7 @@ class GroundingPolicy(Value):
     superlatives: Policy | None = None
     units: Policy | None = None
     entities: Policy | None = None
-    on_failure: Literal["drop", "fail"] = "drop"
+    on_failure: Literal["drop", "fail"] = "fail"
     names: tuple[str, ...] = ()
 
     def of(self, check: str) -> Policy:

@@ -1,54 +1,28 @@
-"""Words that make a claim about figures: directions, numbers, names of months.
+"""What words claim about figures: directions, judgments, extremes, numbers; English and Polish.
 
-English, and the months of Polish too. A language that is not here is checked for figures and ids all
-the same; only what its words say is then not.
+A language that is not here is checked for figures, ids, units and names all the same; only what its
+words say of directions and extremes is then not. Where a word is one thing in English and another in
+Polish ("ten", "most"), the language of the sentence decides.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
+from kimi_provider.analysis import words_en as en
+from kimi_provider.analysis import words_pl as pl
+from kimi_provider.analysis.words_list import word_set
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Sequence
 
-Direction = Literal["up", "down"]
+Claim = Literal["up", "down", "good", "bad", "flat"]
+Extreme = Literal["max", "min", "best", "worst", "either"]
 
-_UP = (
-    "above advance advanced climb climbed climbing gain gained grew grow growing grown growth higher "
-    "increase increased increases increasing jump jumped more rise risen rises rising rose soared "
-    "spiked surge surged up"
-)
-_DOWN = (
-    "below decline declined declines declining decrease decreased decreases decreasing drop dropped "
-    "dropping drops fall fallen falling falls fell fewer less lower plunged plummeted reduced reduction "
-    "shrank shrunk slid slumped sank down"
-)
-DIRECTIONS: Final[Mapping[str, Direction]] = {
-    **dict.fromkeys(_UP.split(), "up"),
-    **dict.fromkeys(_DOWN.split(), "down"),
-}
-JUDGMENTS: Final[Mapping[str, Literal["good", "bad"]]] = {
-    **dict.fromkeys(["better", "improved", "improvement", "improving"], "good"),
-    **dict.fromkeys(["deteriorated", "deterioration", "worse", "worsened", "worsening"], "bad"),
-}
-"""What is good is up or down as the fact says."""
-
-# Not "one", "two", "three", "first", "third": they count what the sentence itself names, more often
-# than they claim anything.
-_NUMERALS = (
-    "four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|"
-    "eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
-)
-_PARTS = r"half|(?:a|one) (?:third|quarter|fifth|tenth)|two thirds|three quarters"
-NUMBER_WORDS: Final = re.compile(
-    rf"\b(?:(?:{_NUMERALS})(?:-\w+)?|dozens?|hundreds?|thousands?|[mb]illions?|twice|thrice"
-    rf"|(?:doubl|tripl|quadrupl|halv)(?:ed|es|ing)|(?:two|three|{_NUMERALS})fold|(?:{_PARTS}) of)\b",
-    re.IGNORECASE,
-)
-"""A figure written in words."""
-
-_NEGATIONS = frozenset({"hardly", "neither", "never", "no", "nor", "not", "without"})
+REFERENCE_MARK = "\ue000"
+"""What stands for each character of a reference while a text is read; no cleaned text holds it."""
 
 MONTHS: Final[tuple[tuple[str, ...], ...]] = (
     ("January", "Jan", "styczeń", "stycznia"),
@@ -66,68 +40,96 @@ MONTHS: Final[tuple[tuple[str, ...], ...]] = (
 )
 """Names of each month, as dates are written with them."""
 
-REFERENCE_MARK = "\ue000"
-"""What stands for each character of a reference while a text is read; no cleaned text holds it."""
+NUMBER_WORDS: Final = re.compile(rf"\b(?:{en.NUMBERS}|{pl.NUMBERS})\b", re.IGNORECASE)
+"""A figure written in words."""
+TEN: Final = re.compile(rf"\b{en.TEN}\b", re.IGNORECASE)
+"""A figure in English, and "this" in Polish."""
 
-# How far from a reference a word still speaks of it.
-_WORDS_BEFORE = 4
-_WORDS_AFTER = 2
-_CLAUSE_END = rf".,;:!?()\n\u2013\u2014{REFERENCE_MARK}"
-_LAST_CLAUSE = re.compile(rf"[^{_CLAUSE_END}]*\Z")
-_FIRST_CLAUSE = re.compile(rf"[^{_CLAUSE_END}]*")
-_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
-_BOUND = re.compile(r"\b(?:more|less|fewer|up|down) (?:than|to)\s*\Z", re.IGNORECASE)
-_MOVED_TO = re.compile(r"\b(\w+)(?: \w+ly)?(?: back)? to\s*\Z", re.IGNORECASE)
-_STANDS = re.compile(
-    r"\b(?:is|are|was|were|be|been|stands|stood)(?: \w+){0,2} (higher|lower)\b", re.IGNORECASE
+HISTORY: Final = re.compile(rf"\b(?:{en.HISTORY}|{pl.HISTORY})(?!\w)", re.IGNORECASE)
+"""Says that something has never been so, which only a table over time can know."""
+SCOPES: Final = re.compile(rf"\b(?:{en.SCOPES}|{pl.SCOPES})(?!\w)", re.IGNORECASE)
+"""Says it too, beside a superlative."""
+CHANGES: Final = re.compile(rf"(?:{en.CHANGES}|{pl.CHANGES})", re.IGNORECASE)
+"""What a superlative may be about other than a value: a change."""
+
+ADJACENT_ONLY: Final = en.ADJACENT_ONLY | pl.ADJACENT_ONLY
+MOVING: Final = en.MOVING | pl.MOVING
+PREPOSITIONS: Final = en.PREPOSITIONS | pl.PREPOSITIONS
+FILLERS: Final = en.FILLERS | pl.FILLERS
+NEGATIONS: Final = en.NEGATIONS | pl.NEGATIONS
+NOT_NEGATIVE: Final = en.NOT_NEGATIVE | pl.NOT_NEGATIVE
+HEDGES: Final = en.HEDGES | pl.HEDGES
+SUBORDINATING: Final = en.SUBORDINATING | pl.SUBORDINATING
+JOINING: Final = en.JOINING | pl.JOINING
+PRONOUNS: Final = en.PRONOUNS | pl.PRONOUNS
+COMMON_CAPITALS: Final = (
+    en.COMMON_CAPITALS
+    | pl.COMMON_CAPITALS
+    | {name.casefold() for names in MONTHS for name in names if name not in ("May", "maj", "maja")}
+    | {"may", "maj", "maja"}
 )
-_NO_VERBS = frozenset({"above", "below", "fewer", "less", "more"})
+
+_CLAIMS: Final[tuple[tuple[Claim, re.Pattern[str]], ...]] = (
+    ("up", re.compile(f"{en.UP}|{pl.UP}")),
+    ("down", re.compile(f"{en.DOWN}|{pl.DOWN}")),
+    ("good", re.compile(f"{en.GOOD}|{pl.GOOD}")),
+    ("bad", re.compile(f"{en.BAD}|{pl.BAD}")),
+    ("flat", re.compile(f"{en.FLAT}|{pl.FLAT}")),
+)
+_EXTREMES: Final[tuple[tuple[Extreme, re.Pattern[str]], ...]] = (
+    ("max", re.compile(f"{en.MAXIMUM}|{pl.MAXIMUM}")),
+    ("min", re.compile(f"{en.MINIMUM}|{pl.MINIMUM}")),
+    ("best", re.compile(f"{en.BEST}|{pl.BEST}")),
+    ("worst", re.compile(f"{en.WORST}|{pl.WORST}")),
+    ("either", re.compile(f"{en.EXTREME}|{pl.EXTREME}")),
+)
+_NO_EXTREME = re.compile(pl.NO_RANKING)
+_INFINITIVE = re.compile(r"\w+[ćc]")
+_POLISH_LETTERS = re.compile("[ąćęłńśźż]", re.IGNORECASE)
+_POLISH = pl.POLISH_SIGNS - {"we", "do", "to", "ten", "on", "by", "o", "a"}
+_ENGLISH = word_set("""
+    the of was is were by at in with had has for from than
+""")
 
 
-def change_claimed(before: str, after: str, *, good: Direction | None) -> Direction | None:
-    """Return the direction that the words beside a cited change say it has.
-
-    :param before: the text up to the reference, other references as :data:`REFERENCE_MARK`.
-    :param after: the text behind it, likewise.
-    :param good: which direction is good news; without it "worse" says no direction.
-
-    ``None`` where they say none, contradict each other or are negated: a check that is wrong now and
-    then is soon switched off, so in doubt nothing is claimed.
-    """
-    clause = _BOUND.sub("", _found(_LAST_CLAUSE, before))
-    near = _words(clause)[-_WORDS_BEFORE:] + _words(_found(_FIRST_CLAUSE, after))[:_WORDS_AFTER]
-    if any(word in _NEGATIONS or word.endswith(("n't", "n\u2019t")) for word in near):
+@lru_cache(maxsize=8192)
+def claim_of(word: str) -> Claim | None:
+    """Return what a word, in lower case, claims that a figure did; ``None`` where nothing."""
+    if word in {"advance", "cutting", "mountain", "waning", "expanse", "mounts"}:
         return None
-    claims = {claim for word in near if (claim := _direction(word, good)) is not None}
-    return claims.pop() if len(claims) == 1 else None
+    found = next((claim for claim, pattern in _CLAIMS if pattern.fullmatch(word)), None)
+    # A Polish infinitive says what to do, not what was.
+    infinitive = word.endswith("ć") or word in {"zwiększ", "zmniejsz", "obniż", "popraw", "skróć"}
+    return None if infinitive else found
 
 
-def value_claimed(before: str) -> Direction | None:
-    """Return the direction in which the words say that a value moved: "fell to [[id]]"."""
-    moved = _MOVED_TO.search(_found(_LAST_CLAUSE, before))
-    if moved is None or moved[1].lower() in _NO_VERBS | {"up", "down"}:
+@lru_cache(maxsize=8192)
+def extreme_of(word: str) -> Extreme | None:
+    """Return which extreme of its kind a word, in lower case, says that something is."""
+    if word in en.NO_SUPERLATIVES or word in pl.NO_SUPERLATIVES or _NO_EXTREME.fullmatch(word):
         return None
-    return DIRECTIONS.get(moved[1].lower())
+    return next((extreme for extreme, pattern in _EXTREMES if pattern.fullmatch(word)), None)
 
 
-def standing_claimed(sentence: str) -> Direction | None:
-    """Return how a sentence about a baseline says that the figure stands: "it is lower"."""
-    claims = {DIRECTIONS[word.lower()] for word in _STANDS.findall(sentence)}
-    return claims.pop() if len(claims) == 1 and not _NEGATIONS & set(_words(sentence)) else None
+def is_order(word: str, before: str) -> bool:
+    """Whether a word says what should be, not what was: "to reduce", "must fall"."""
+    return word in en.BASE_FORMS and before in en.MODALS
 
 
-def _direction(word: str, good: Direction | None) -> Direction | None:
-    judgment = JUDGMENTS.get(word)
-    if judgment is None or good is None:
-        return DIRECTIONS.get(word)
-    bad: Direction = "down" if good == "up" else "up"
-    return good if judgment == "good" else bad
+def is_polish(words: Iterable[str]) -> bool:
+    """Whether a text is Polish rather than English, by its small words and its letters."""
+    polish = english = 0
+    for word in words:
+        polish += (word in _POLISH) + bool(_POLISH_LETTERS.search(word))
+        english += word in _ENGLISH
+    return polish > english
 
 
-def _found(pattern: re.Pattern[str], text: str) -> str:
-    match = pattern.search(text)
-    return match[0] if match else ""
-
-
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text)]
+def negated(words: Sequence[str], position: int) -> bool | None:
+    """Return whether the word at a position is negated; ``None`` where that is hard to say."""
+    for near in range(position - 1, max(-1, position - 4), -1):
+        word = words[near]
+        if word in NEGATIONS or word.endswith(("n't", "n\u2019t")):
+            following = words[near + 1] if near + 1 < len(words) else ""
+            return None if following in NOT_NEGATIVE else True
+    return False

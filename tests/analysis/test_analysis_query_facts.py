@@ -49,7 +49,9 @@ def test_a_cell_of_a_query_may_be_cited_and_its_table_drawn(ask, sheet):
     whole = found.joined(sheet)
     cited = draft("At UA it was [[q1.r1.avg_delay]].", table="q1", x="carrier", y="avg_delay")
 
-    assert [v.kind for v in check(cited, sheet)] == ["unknown id", "chart of what does not exist"]
+    assert [v.kind for v in check(cited, sheet)] == [
+        *("unknown id", "name that the data does not know", "chart of what does not exist")
+    ]
     assert check(cited, whole) == ()
     (table,) = found.tables
     assert [(c.name, c.label, c.key) for c in table.columns] == [

@@ -1,0 +1,265 @@
+"""Directions that a text claims, held against the signs that the facts have.
+
+A claim is bound to the figure it speaks of: a cited change beside it, a cited value that it moves to,
+or what the clause calls by name. Where that is not clear nothing is held against it: a check that is
+wrong now and then is soon switched off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from kimi_provider.analysis.words import (
+    ADJACENT_ONLY,
+    FILLERS,
+    HEDGES,
+    MOVING,
+    PREPOSITIONS,
+    PRONOUNS,
+    SUBORDINATING,
+    claim_of,
+    is_order,
+    negated,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kimi_provider.analysis.grounding_index import FactIndex
+    from kimi_provider.analysis.grounding_text import Sentence, Token
+    from kimi_provider.analysis.words import Claim
+    from kimi_provider.schemas import Comparison, Fact
+
+_BEFORE, _AFTER = 6, 3  # words between a claim and the change it speaks of
+_STEADY = 0.05  # a change below this share is still "unchanged"
+_BOUNDING = frozenset({"than", "to", "niż", "od"})
+_AGAINST = frozenset({"than", "niż", "od", "above", "below", "exceeds", "exceeded", "exceeding"})
+
+
+class Objection(NamedTuple):
+    """Where a sentence is wrong, and what would be right."""
+
+    start: int
+    end: int
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A word that claims a direction, at its place in a clause."""
+
+    at: int
+    claim: Claim
+    negated: bool
+
+
+class Directions:
+    """Reads the sentences of one text in order: a pronoun speaks of what the last one was about."""
+
+    def __init__(self, index: FactIndex, *, orders: bool = False) -> None:
+        self._index = index
+        self._orders = orders
+        self._last: Fact | None = None
+        self._last_comparison: str | None = None
+
+    def objections(self, sentence: Sentence) -> Iterator[Objection]:
+        """Return what the sentence says against the facts."""
+        bases = {}
+        compared = set()
+        for token in sentence.cited:
+            fact, comparison = self._index.base(token.cited or "")
+            if fact is not None:
+                bases[fact.id] = fact
+                if comparison:
+                    compared.add((fact.id, comparison))
+        only = next(iter(bases.values())) if len(bases) == 1 else None
+        for number, clause in enumerate(sentence.clauses):
+            for said in self._claims(clause):
+                place = clause[said.at]
+                wrong = self._wrong(clause, said, number, sentence, only, compared)
+                if wrong:
+                    yield Objection(place.start, place.end, wrong)
+        if bases:
+            self._last = only
+            self._last_comparison = None
+
+    def _claims(self, clause: Sequence[Token]) -> list[_Said]:
+        words = [token.lower for token in clause]
+        if any(word in HEDGES for word in words):
+            return []
+        found = []
+        for at, token in enumerate(clause):
+            claim = claim_of(token.lower) if token.is_word else None
+            before = words[at - 1] if at else ""
+            if claim is None or is_order(token.lower, before) or (self._orders and at == 0):
+                continue
+            if before == "in" and token.lower == "fall":
+                continue  # the season
+            no = negated(words, at)
+            if no is not None:
+                found.append(_Said(at, claim, no))
+        return found
+
+    def _wrong(  # noqa: C901, PLR0911, PLR0917 — a claim is judged by all that stands around it
+        self,
+        clause: Sequence[Token],
+        said: _Said,
+        number: int,
+        sentence: Sentence,
+        only: Fact | None,
+        compared: set[tuple[str, str]],
+    ) -> str:
+        cited = [(at, token) for at, token in enumerate(clause) if token.cited is not None]
+        if cited:
+            pair = self._pair(clause, said, cited)
+            if pair is not None:
+                return pair
+            change = self._change(clause, said, cited)
+            if change is not None:
+                return _against(said, change, {_sign(change.value)}, None)
+            value = self._value(clause, said, cited)
+            if value is not None:
+                fact, comparison = self._index.base(value)
+                chosen = {c for owner, c in compared if fact is not None and owner == fact.id}
+                if comparison:
+                    chosen = {comparison}
+                return self._moved(said, fact, chosen)
+            return ""
+        if clause[said.at].lower in ADJACENT_ONLY and not _is_predicate(clause, said.at):
+            return ""
+        named = self._index.called(clause)
+        if named:
+            chosen_of = {owner: {c for o, c in compared if o == owner} for owner, _ in compared}
+            wrong = [self._moved(said, fact, chosen_of.get(fact.id, set())) for fact in named]
+            if only is not None and only in named:
+                return self._moved(said, only, chosen_of.get(only.id, set()))
+            return wrong[0] if all(wrong) else ""
+        first = clause[0].lower
+        if only is not None and (first in PRONOUNS or self._leads(clause, number, said)):
+            return self._moved(said, only, {c for _, c in compared})
+        if not sentence.cited and self._last is not None and first in PRONOUNS:
+            return self._moved(said, self._last, set())
+        return ""
+
+    @staticmethod
+    def _leads(clause: Sequence[Token], number: int, said: _Said) -> bool:
+        """Whether a clause without a figure is the main one of its sentence."""
+        first = clause[0].lower
+        return first not in SUBORDINATING and (number == 0 or said.at == 0)
+
+    def _pair(self, clause: Sequence[Token], said: _Said, cited: list[tuple[int, Token]]) -> str | None:
+        """Hold "[[a]] is higher than [[b]]" against the two values; ``None`` where it is no such."""
+        before = [token for at, token in cited if at < said.at]
+        after = [(at, token) for at, token in cited if at > said.at]
+        if not before or not after or said.claim not in {"up", "down"}:
+            return None
+        between = {token.lower for token in clause[said.at : after[0][0]]}
+        one, other = (self._index.facts.get(t.cited or "") for t in (before[-1], after[0][1]))
+        if not between & _AGAINST or one is None or other is None:
+            return None
+        if one.change or other.change or one.unit != other.unit:
+            return None
+        if not isinstance(one.value, Decimal) or not isinstance(other.value, Decimal):
+            return None
+        actual = _sign(one.value - other.value)
+        return _against(said, one, {actual}, None)
+
+    def _change(
+        self, clause: Sequence[Token], said: _Said, cited: list[tuple[int, Token]]
+    ) -> Fact | None:
+        """Return the cited change that a claim stands beside."""
+        nearest: tuple[int, Fact] | None = None
+        for at, token in cited:
+            fact = self._index.facts.get(token.cited or "")
+            if fact is None or not fact.change or not isinstance(fact.value, Decimal):
+                continue
+            lower, upper = sorted((at, said.at))
+            if any(lower < other < upper for other, _ in cited):
+                continue
+            distance = upper - lower
+            if said.at < at:
+                following = clause[said.at + 1].lower
+                word = clause[said.at].lower
+                if word in {"more", "less", "fewer", "up", "down", "więcej", "mniej"}:
+                    close = distance == 1 or (
+                        distance == 2 and following not in _BOUNDING  # noqa: PLR2004 — "up by [[…]]"
+                    )
+                else:
+                    close = distance <= _BEFORE
+            else:
+                close = distance <= _AFTER
+            if close and (nearest is None or distance < nearest[0]):
+                nearest = (distance, fact)
+        return nearest[1] if nearest else None
+
+    @staticmethod
+    def _value(  # noqa: C901 — the two sides of a claim
+        clause: Sequence[Token], said: _Said, cited: list[tuple[int, Token]]
+    ) -> str | None:
+        """Return the cited value that a claim moves to, or that is said to be higher or lower."""
+        word = clause[said.at].lower
+        for at, token in cited:
+            if said.at < at <= said.at + _BEFORE:
+                if any(said.at < other < at for other, _ in cited):
+                    break
+                before = clause[at - 1].lower
+                if before not in PREPOSITIONS:
+                    continue
+                if word in ADJACENT_ONLY and not _is_predicate(clause, said.at):
+                    continue
+                if word in {"more", "less", "fewer", "więcej", "mniej"}:
+                    continue
+                return token.cited
+        for at, token in reversed(cited):
+            if at < said.at:
+                between = [t.lower for t in clause[at + 1 : said.at]]
+                if all(word in FILLERS for word in between):
+                    direct = bool(between) or said.at == at + 1
+                    following = clause[said.at + 1].lower if said.at + 1 < len(clause) else ""
+                    if word in {"more", "less", "fewer"} and following not in {"than", ""}:
+                        return None
+                    return token.cited if direct else None
+                return None
+        return None
+
+    def _moved(self, said: _Said, fact: Fact | None, chosen: set[str]) -> str:
+        """Hold a claim against how a value stands to what it is compared with."""
+        if fact is None or not isinstance(fact.value, Decimal):
+            return ""
+        comparisons = [c for c in fact.comparisons if c.id in chosen] or list(fact.comparisons)
+        return _against(said, fact, {c.direction for c in comparisons}, comparisons)
+
+
+def _against(said: _Said, fact: Fact, actual: set[str], comparisons: Sequence[Comparison] | None) -> str:
+    """Return what the facts say where a claim is against it."""
+    if not actual or (fact.change and not isinstance(fact.value, Decimal)):
+        return ""
+    claimed: str = said.claim
+    if claimed in {"good", "bad"}:
+        if fact.good is None:
+            return ""
+        opposite = "down" if fact.good == "up" else "up"
+        claimed = fact.good if claimed == "good" else opposite
+    if claimed == "flat":
+        sizes = [abs(c.percent) if c.percent is not None else 1.0 for c in comparisons or ()]
+        moved = bool(sizes) and min(sizes) > _STEADY and "flat" not in actual
+        wrong = moved and not said.negated
+    elif said.negated:
+        wrong = actual == {claimed}
+    else:
+        wrong = claimed not in actual
+    return f"the facts say {' or '.join(sorted(actual))}" if wrong else ""
+
+
+def _is_predicate(clause: Sequence[Token], at: int) -> bool:
+    """Whether a word such as "up" stands behind a verb of being or moving."""
+    before = [token.lower for token in clause[max(0, at - 3) : at]]
+    return any(word in MOVING for word in before) or (bool(before) and before[-1] in {"w", "we"})
+
+
+def _sign(value: object) -> str:
+    if not isinstance(value, Decimal):
+        return "flat"
+    return "up" if value > 0 else "down" if value < 0 else "flat"

@@ -1,0 +1,158 @@
+"""The facts as the checks look them up: by what a sentence calls them, by row, by column."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from kimi_provider.analysis.words_list import word_set
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kimi_provider.analysis.grounding_text import Token
+    from kimi_provider.schemas import Fact, FactSheet, FactTable
+
+_STEM = 5  # letters
+_WORD = re.compile(r"[^\W_]+")
+_GENERIC = word_set("""
+    avera total share rates numbe count perce minut secon propo value figur secto measu liczb
+    śred średn udzia odset łączn wartoś wskaź
+""")
+_TIME = re.compile(r"\d{4}-\d{2}|\d{1,2}:\d{2}")
+_TIME_NAMES = ("date", "day", "week", "month", "year", "hour", "time", "quarter", "dzień", "miesiąc")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Where a fact stands in a table."""
+
+    table: FactTable
+    row: int
+    column: int
+
+
+class FactIndex:
+    """Looks facts up for the checks; built once for all texts of an answer."""
+
+    def __init__(self, sheet: FactSheet) -> None:
+        self.sheet = sheet
+        self.facts: dict[str, Fact] = {fact.id: fact for fact in sheet.facts}
+
+    @cached_property
+    def cells(self) -> dict[str, Cell]:
+        """The cell of each fact that stands in a table."""
+        return {
+            text: Cell(table, row, column)
+            for table in self.sheet.tables
+            for row, cells in enumerate(table.rows)
+            for column, text in enumerate(cells)
+            if not table.columns[column].key
+        }
+
+    @cached_property
+    def _columns(self) -> dict[tuple[str, int], list[Decimal]]:
+        columns: dict[tuple[str, int], list[Decimal]] = defaultdict(list)
+        for table in self.sheet.tables:
+            for cells in table.rows:
+                for column, text in enumerate(cells):
+                    fact = None if table.columns[column].key else self.facts.get(text)
+                    if fact is not None and isinstance(fact.value, Decimal):
+                        columns[table.id, column].append(fact.value)
+        return {key: sorted(values) for key, values in columns.items()}
+
+    def column(self, cell: Cell) -> Sequence[Decimal]:
+        """Return all values of a cell's column, in rising order."""
+        return self._columns.get((cell.table.id, cell.column), [])
+
+    def over_time(self, cell: Cell) -> bool:
+        """Whether the rows of a cell's table are points in time."""
+        for position, column in enumerate(cell.table.columns):
+            if column.key:
+                texts = [row[position] for row in cell.table.rows]
+                named = any(name in column.name.casefold().split("_") for name in _TIME_NAMES)
+                if column.unit == "date" or named or all(_TIME.search(text) for text in texts):
+                    return True
+        return False
+
+    def base(self, fact_id: str) -> tuple[Fact | None, str | None]:
+        """Return the fact that an id is about, and the comparison where it is of one.
+
+        ``day.delay.day_before.delta`` is about ``day.delay`` against ``day_before``.
+        """
+        fact = self.facts.get(fact_id)
+        stem = fact_id.removesuffix(".delta").removesuffix(".percent")
+        owner, _, comparison = stem.rpartition(".")
+        about = self.facts.get(owner)
+        if about is not None and (any(c.id == comparison for c in about.comparisons) or stem != fact_id):
+            return about, comparison
+        return fact, None
+
+    @cached_property
+    def rows(self) -> dict[str, list[tuple[tuple[str, ...], FactTable, int]]]:
+        """Row names, as lower-case words, by their first word."""
+        found: dict[str, list[tuple[tuple[str, ...], FactTable, int]]] = defaultdict(list)
+        for table in self.sheet.tables:
+            for number, cells in enumerate(table.rows):
+                for column, text in zip(table.columns, cells, strict=True):
+                    name = tuple(_WORD.findall(text.casefold())) if column.key else ()
+                    if name:
+                        found[name[0]].append((name, table, number))
+        return found
+
+    def rows_named(self, tokens: Iterable[Token]) -> set[tuple[str, int]]:
+        """Return the rows, as table id and number, whose names stand among the tokens."""
+        words = [word for token in tokens if token.is_word for word in _WORD.findall(token.lower)]
+        found: dict[int, tuple[int, set[tuple[str, int]]]] = {}
+        for at, word in enumerate(words):
+            for name, table, number in self.rows.get(word, ()):
+                if tuple(words[at : at + len(name)]) == name:
+                    length, named = found.get(at, (0, set()))
+                    if len(name) > length:
+                        found[at] = (len(name), {(table.id, number)})
+                    elif len(name) == length:
+                        named.add((table.id, number))
+        return {row for _, named in found.values() for row in named}
+
+    @cached_property
+    def _by_stem(self) -> dict[str, set[str]]:
+        """Ids of the facts that move, by the stems of what they are called; rows are told apart."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for fact in self.facts.values():
+            if fact.comparisons or fact.id in self.cells:
+                cell = self.cells.get(fact.id)
+                label = cell.table.columns[cell.column].label if cell else fact.label
+                for stem in stems(label):
+                    found[stem].add(fact.id)
+        return found
+
+    def called(self, tokens: Sequence[Token]) -> list[Fact]:
+        """Return the facts that the tokens may speak of by name, without citing them."""
+        votes: dict[str, int] = defaultdict(int)
+        for stem in {stem for token in tokens if token.is_word for stem in stems(token.lower)}:
+            for fact_id in self._by_stem.get(stem, ()):
+                votes[fact_id] += 1
+        named = self.rows_named(tokens)
+        tables = {table for table, _ in named}
+        best = max(votes.values(), default=0)
+        chosen = []
+        for fact_id, count in votes.items():
+            cell = self.cells.get(fact_id)
+            if named and cell and cell.table.id in tables and (cell.table.id, cell.row) not in named:
+                continue
+            if count == best and (cell is None) != bool(named):
+                chosen.append(self.facts[fact_id])
+        return chosen
+
+
+def stems(text: str) -> set[str]:
+    """Return the beginnings of a text's words that say what it is about."""
+    return {
+        word[:_STEM]
+        for word in _WORD.findall(text.casefold())
+        if len(word) >= _STEM and word[:_STEM] not in _GENERIC
+    }

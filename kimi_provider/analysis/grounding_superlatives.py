@@ -1,0 +1,243 @@
+"""Superlatives and records that a text claims, held against the column of the cell they are about."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from kimi_provider.analysis.grounding_directions import Objection
+from kimi_provider.analysis.words import CHANGES, HEDGES, HISTORY, SCOPES, extreme_of
+from kimi_provider.analysis.words_en import LEAST, MOST, NO_RANKING
+from kimi_provider.analysis.words_list import word_set
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kimi_provider.analysis.grounding_index import Cell, FactIndex
+    from kimi_provider.analysis.grounding_text import Sentence, Token
+    from kimi_provider.analysis.words import Extreme
+    from kimi_provider.schemas import Fact
+
+_RANKS = {
+    **dict.fromkeys(
+        ("second", "second-", "drugi", "druga", "drugie", "drugą", "drugim", "next", "2nd"), 2
+    ),
+    **dict.fromkeys(("third", "trzeci", "trzecia", "trzecie", "trzecią", "trzecim", "3rd"), 3),
+    **dict.fromkeys(("fourth", "czwarty", "czwarta", "czwarte", "4th"), 4),
+    **dict.fromkeys(("fifth", "piąty", "piąta", "piąte", "5th"), 5),
+}
+_AMONG = frozenset({"among", "wśród", "jeden", "jedna", "jedno", "jednym", "jedną"})
+_DETERMINERS = word_set("""
+    the its their his our whose a with had has have saw sees
+""")
+
+
+def superlatives(sentence: Sentence, index: FactIndex, text: str) -> Iterator[Objection]:
+    """Return the superlatives of a sentence that the facts do not bear out."""
+    words = [token.lower for token in sentence.tokens]
+    said = [(at, extreme) for at in range(len(words)) if (extreme := _claimed(sentence, words, at))]
+    body = text[sentence.start : sentence.end]
+    record = HISTORY.search(body) or (SCOPES.search(body) if said else None)
+    # "Track records" are no figures, and neither is a name that holds the word.
+    if record and not body[: record.start()].rstrip().casefold().endswith("track"):
+        known = [cell for token in sentence.cited if (cell := index.cells.get(token.cited or ""))]
+        if not any(index.over_time(cell) and _is_extreme(index, cell, {"max", "min"}) for cell in known):
+            start = sentence.start + record.start()
+            yield Objection(start, sentence.start + record.end(), "no fact knows this far back")
+            return
+    for order, (at, extreme) in enumerate(said):
+        until = said[order + 1][0] if order + 1 < len(said) else len(words)
+        since = said[order - 1][0] if order else -1
+        if wrong := _wrong(sentence, index, at, extreme, since, until):
+            yield Objection(sentence.tokens[at].start, sentence.tokens[at].end, wrong)
+
+
+def _claimed(  # noqa: PLR0911 — each way out is a use that is no superlative
+    sentence: Sentence, words: Sequence[str], at: int
+) -> Extreme | None:
+    token = sentence.tokens[at]
+    if not token.is_word:
+        return None
+    word = words[at].rpartition("-")[2]
+    before = words[at - 1] if at else ""
+    after = words[at + 1] if at + 1 < len(words) else ""
+    if at and token.text[0].isupper() and not token.text.isupper():
+        return None  # part of a name: "Best Western"
+    if word in {MOST, LEAST}:
+        if sentence.polish or before not in _DETERMINERS - {"a"} or after in NO_RANKING:
+            return None
+        noun = after.endswith("s") or not after.endswith(
+            ("ed", "ing", "ive", "al", "ful", "ble", "ant", "ent")
+        )
+        if not noun:
+            return "either"
+        return "max" if word == MOST else "min"
+    found = extreme_of(word)
+    if found is None or after in NO_RANKING or before in {"at", "co"}:
+        return None
+    if (
+        found in {"best", "worst", "either"}
+        and not sentence.polish
+        and at
+        and (
+            before not in _DETERMINERS | _RANKS.keys() | {"of"}
+            and not before.endswith(("'s", "\u2019s"))
+            and "-" not in words[at]
+        )
+    ):
+        return None
+    return found
+
+
+def _wrong(  # noqa: PLR0917 — its place among its neighbors
+    sentence: Sentence, index: FactIndex, at: int, extreme: Extreme, since: int, until: int
+) -> str:
+    tokens = sentence.tokens
+    clause = next((c for c in sentence.clauses if tokens[at] in c), [])
+    if any(token.lower in HEDGES for token in clause):
+        return ""
+    following = [token.lower for token in tokens[at + 1 : at + 4]]
+    if any(CHANGES.fullmatch(word) for word in following):
+        return _wrong_change(sentence, index, at)
+    rank, among = _rank(sentence, at)
+    cited = _bound(sentence, clause, at, since, until)
+    if cited is not None:
+        fact_id = cited.cited or ""
+        fact, comparison = index.base(fact_id)
+        if fact is None or comparison:
+            return ""
+        cell = index.cells.get(fact.id)
+        if cell is None:
+            return _wrong_alone(fact, extreme)
+        return _verdict(index, cell, fact, extreme, rank, among=among)
+    return _wrong_by_name(index, clause, sentence, extreme, rank, among=among)
+
+
+def _bound(sentence: Sentence, clause: Sequence[Token], at: int, since: int, until: int) -> Token | None:
+    """Return the reference that a superlative is about: of its clause, else next, else before."""
+    place = sentence.tokens[at]
+    inside = [token for token in clause if token.cited is not None]
+    if inside:
+        after = [token for token in inside if token.start > place.start]
+        return after[0] if after else inside[-1]
+    later = [token for token in sentence.tokens[at:until] if token.cited is not None]
+    if later:
+        return later[0]
+    earlier = [token for token in sentence.tokens[since + 1 : at] if token.cited is not None]
+    return earlier[-1] if earlier else None
+
+
+def _wrong_by_name(
+    index: FactIndex,
+    clause: Sequence[Token],
+    sentence: Sentence,
+    extreme: Extreme,
+    rank: int,
+    *,
+    among: bool,
+) -> str:
+    """Judge a superlative without a figure by the row and the column that its clause names."""
+    named = index.rows_named(clause) or index.rows_named(sentence.tokens)
+    facts = index.called(clause) or index.called(sentence.tokens)
+    cells = [cell for fact in facts if (cell := index.cells.get(fact.id))]
+    if named and cells:
+        verdicts = [
+            _verdict(index, cell, index.facts[_id(cell)], extreme, rank, among=among) for cell in cells
+        ]
+        return verdicts[0] if all(verdicts) else ""
+    if named:
+        every = [
+            (cell, index.facts[cell.table.rows[cell.row][cell.column]])
+            for cell in index.cells.values()
+            if (cell.table.id, cell.row) in named
+        ]
+        verdicts = [_verdict(index, cell, fact, extreme, rank, among=among) for cell, fact in every]
+        return verdicts[0] if verdicts and all(verdicts) else ""
+    verdicts = [_wrong_alone(fact, extreme) for fact in facts]
+    return verdicts[0] if verdicts and all(verdicts) else ""
+
+
+def _id(cell: Cell) -> str:
+    return cell.table.rows[cell.row][cell.column]
+
+
+def _wrong_alone(fact: Fact, extreme: Extreme) -> str:
+    """Judge a figure of no table: it is an extreme only among what it is compared with."""
+    if len(fact.comparisons) > 1 and isinstance(fact.value, Decimal):
+        directions = {comparison.direction for comparison in fact.comparisons}
+        if len(directions) == 1 and directions & _directions(extreme, fact):
+            return ""
+    return "no fact compares it with enough others"
+
+
+def _directions(extreme: Extreme, fact: Fact) -> set[str]:
+    return {"up" if one == "max" else "down" for one in _extremes(extreme, fact)}
+
+
+def _wrong_change(sentence: Sentence, index: FactIndex, at: int) -> str:
+    """Judge "the largest increase" by the same change of the other rows."""
+    cited = [token for token in sentence.cited if token.start > sentence.tokens[at].start]
+    for token in cited or sentence.cited:
+        fact, comparison = index.base(token.cited or "")
+        cell = index.cells.get(fact.id) if fact else None
+        if fact is None or cell is None or not comparison:
+            continue
+        rows = (index.facts.get(row[cell.column]) for row in cell.table.rows)
+        every = [c for other in rows if other for c in other.comparisons if c.id == comparison]
+        own = next((c for c in fact.comparisons if c.id == comparison), None)
+        if own is None:
+            return ""
+        same_way = [c for c in every if c.direction == own.direction]
+        largest = abs(own.delta) in {
+            max(abs(c.delta) for c in same_way),
+            min(abs(c.delta) for c in every),
+        } or abs(own.percent or 0.0) == max(abs(c.percent or 0.0) for c in same_way)
+        return "" if largest else "another row changed more"
+    return ""
+
+
+def _rank(sentence: Sentence, at: int) -> tuple[int, bool]:
+    before = [token.lower for token in sentence.tokens[max(0, at - 3) : at]]
+    own = sentence.tokens[at].lower.partition("-")[0]
+    rank = next((_RANKS[word] for word in (*before[-1:], own) if word in _RANKS), 1)
+    among = bool(_AMONG.intersection(before)) or before[-3:-1] == ["one", "of"] or "of" in before[-2:]
+    return rank, among
+
+
+def _extremes(extreme: Extreme, fact: Fact) -> set[str]:
+    if extreme in {"max", "min"}:
+        return {extreme}
+    if extreme == "either" or fact.good is None:
+        return {"max", "min"}
+    return {"max" if (extreme == "best") == (fact.good == "up") else "min"}
+
+
+def _verdict(
+    index: FactIndex, cell: Cell, fact: Fact, extreme: Extreme, rank: int, *, among: bool
+) -> str:
+    if not isinstance(fact.value, Decimal):
+        return ""
+    wanted = _extremes(extreme, fact)
+    if among:
+        rank = max(rank, (len(index.column(cell)) + 1) // 2)
+    if _is_extreme(index, cell, wanted, rank, exactly=rank > 1 and not among):
+        return ""
+    column = index.column(cell)
+    place = len(column) - bisect_right(column, fact.value) + 1
+    return f"of {len(column)} rows it is number {place} from the top"
+
+
+def _is_extreme(
+    index: FactIndex, cell: Cell, wanted: set[str], rank: int = 1, *, exactly: bool = False
+) -> bool:
+    value = index.facts[_id(cell)].value
+    if not isinstance(value, Decimal):
+        return False
+    column = index.column(cell)
+    below, above = bisect_left(column, value), len(column) - bisect_right(column, value)
+    ties = len(column) - below - above
+    for side, others in (("max", above), ("min", below)):
+        if side in wanted and others < rank and (not exactly or others + ties >= rank):
+            return True
+    return False

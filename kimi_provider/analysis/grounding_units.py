@@ -1,0 +1,129 @@
+"""Units that a text puts beside references: those that print anyway, and those that are wrong."""
+
+# ruff: noqa: E501 — a pattern reads worse in pieces
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from kimi_provider.analysis.grounding_directions import Objection
+from kimi_provider.analysis.grounding_text import REFERENCE
+from kimi_provider.schemas import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kimi_provider.analysis.grounding_index import FactIndex
+    from kimi_provider.schemas import Fact, FactSheet
+
+_REPEATED = {
+    Unit.PERCENT: r"%|percent|per cent|procent\w*|proc\.",
+    Unit.MINUTES: r"minutes?|mins?|minut[ay]?|minutach|minutami",
+    Unit.SECONDS: r"seconds?|secs?|sekund[ay]?|sekundach",
+}
+_NAMES: Final[dict[str, str]] = {
+    "percent": r"%|percent(?:age)?(?! points?)|per ?cent|pct|procent\w*|proc\b",
+    "points": r"percentage points?|pp\b|p\.p\.|punkt\w* procentow\w*|pkt\.? proc\.?|basis points?|bps",
+    "minutes": r"min(?:ute)?s?|minut\w*|min\.",
+    "seconds": r"sec(?:ond)?s?|sekund\w*|ms|milliseconds?|milisekund\w*",
+    "hours": r"hours?|hrs?|godzin\w*|godz\.?",
+    "days": r"days?|dni|dnia|dniach|doby?",
+    "weeks": r"weeks?|tygodni\w*",
+    "months": r"months?|miesi[ąę]c\w*",
+    "years": r"years?|lat(?:a|ach)?",
+    "USD": r"US ?dollars?|dollars?|bucks|USD|cents?|dolar\w*|\$",
+    "EUR": r"euros?|EUR|\u20ac",
+    "GBP": r"pounds? sterling|GBP|quid|\u00a3",
+    "PLN": r"zł(?:ot\w*)?|PLN|grosz\w*",
+    "CHF": r"CHF|francs?|frank\w*",
+    "JPY": r"yen|JPY|jen[óa]?w?|\u00a5",
+    "length": r"miles?|mile|mil(?!l)|km|kilomet(?:re|er)s?|kilometr\w*|met(?:re|er)s?|metr\w*|feet|ft|stop\w*|"
+    r"yards?|inch(?:es)?|cm|mm|nautical miles?",
+    "speed": r"mph|km/h|kph|knots?|węzł\w*",
+    "weight": r"kg|kilograms?|kilo(?:s|gram\w*)?|tonn?es?|tons?|ton\w?|lbs?|pounds|gram\w*",
+    "temperature": r"\u00b0 ?[CF]?|degrees?|stopni\w*|celsius|fahrenheit",
+    "bytes": r"[KMGT]i?B|bytes?|(?:kilo|mega|giga|tera)bytes?|bajt\w*",
+    "volume": r"lit(?:re|er)s?|litr\w*|gallons?|galon\w*|barrels?|barył\w*",
+    "energy": r"k?Wh|MWh|watts?|wat[óy]?w?|joules?",
+}
+_UNIT = re.compile(
+    "|".join(f"(?P<u{number}>{pattern})" for number, pattern in enumerate(_NAMES.values())),
+    re.IGNORECASE,
+)
+_KEYS = tuple(_NAMES)
+_BETWEEN = re.compile(
+    r"[\s\u00a0-]?(?:(?:extra|additional|more|fewer|less|full|whole|late|long|further|lost|dodatkow\w+|"
+    r"więcej|mniej|pełn\w+|spóźnieni\w*)[\s-])?",
+    re.IGNORECASE,
+)
+_BEFORE = re.compile(r"(?:([$\u20ac\u00a3\u00a5])|\b(USD|EUR|GBP|PLN|CHF|JPY|US\$))[\s\u00a0]?\Z")
+_SIGNS = {"$": "USD", "US$": "USD", "\u20ac": "EUR", "\u00a3": "GBP", "\u00a5": "JPY"}
+_CURRENCIES = frozenset({"USD", "EUR", "GBP", "PLN", "CHF", "JPY"})
+_OWN = {Unit.PERCENT: "percent", Unit.MINUTES: "minutes", Unit.SECONDS: "seconds"}
+
+
+def without_repeated_units(text: str, sheet: FactSheet) -> str:
+    """Return the text without units right behind references, which print with their unit anyway.
+
+    Models write "[[delay]] minutes" out of habit, rules or no rules; it is not worth another turn.
+    """
+    units = {fact.id: _REPEATED.get(fact.unit, "") for fact in sheet.facts}
+    units |= {fact.id: re.escape(fact.unit_label) for fact in sheet.facts if fact.unit_label}
+    kept: list[str] = []
+    at = 0
+    for match in REFERENCE.finditer(text):
+        kept.append(text[at : match.end()])
+        at = match.end()
+        unit = units.get(match[1])
+        repeated = unit and re.compile(rf"\s?(?:{unit})(?!\w)", re.IGNORECASE).match(text, at)
+        if repeated and match[2] != "number":
+            at = repeated.end()
+    return "".join((*kept, text[at:]))
+
+
+def units(text: str, index: FactIndex) -> Iterator[Objection]:
+    """Return the units beside references that are not those of the cited facts."""
+    for match in REFERENCE.finditer(text):
+        fact = index.facts.get(match[1])
+        if fact is None or fact.unit in {Unit.TEXT, Unit.DATE}:
+            continue
+        sign = _BEFORE.search(text[max(0, match.start() - 5) : match.start()])
+        if sign:
+            found = _SIGNS.get(sign[1] or sign[2], sign[2])
+            if not _fits(found, fact):
+                yield Objection(match.start() - len(sign[0]), match.end(), _hint(fact))
+            continue
+        between = _BETWEEN.match(text, match.end())
+        unit = _UNIT.match(text, between.end() if between else match.end())
+        if unit is None or text[unit.end() : unit.end() + 1].isalnum():
+            continue
+        kind = _KEYS[int((unit.lastgroup or "u0")[1:])]
+        if not _fits(kind, fact) and not _is_counted(unit[0], kind, fact):
+            yield Objection(match.start(), unit.end(), _hint(fact))
+
+
+def _fits(kind: str, fact: Fact) -> bool:
+    label = (fact.unit_label or "").strip()
+    if kind == "points":
+        return fact.change or fact.unit is Unit.PERCENT
+    if fact.unit is Unit.CURRENCY:
+        return kind in _CURRENCIES and (not label or label.upper() == kind)
+    if fact.unit is Unit.OTHER or label:
+        found = _UNIT.match(label)
+        known = _KEYS[int((found.lastgroup or "u0")[1:])] if found else None
+        return known is None or known == kind
+    return _OWN.get(fact.unit) == kind
+
+
+def _is_counted(word: str, kind: str, fact: Fact) -> bool:
+    """Whether a unit of time is what a fact counts: "[[days_with_delays]] days"."""
+    if fact.unit not in {Unit.COUNT, Unit.NUMBER}:
+        return False
+    named = f"{fact.label} {fact.id}".casefold()
+    return word.casefold()[:4] in named and (kind not in _CURRENCIES or fact.unit is Unit.NUMBER)
+
+
+def _hint(fact: Fact) -> str:
+    own = fact.unit_label or fact.unit.value
+    return f"the fact is in {own}, and prints with its unit"
