@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_ori
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from kimi_provider.analysis.automatic_settings import AutomaticSettings
+from kimi_provider.analysis.grounding_policy import Declared
 from kimi_provider.analysis.metrics import ComparisonSpec, Metric, ParameterType
 from kimi_provider.analysis.strategy import TextSettings, Wanted
 from kimi_provider.exceptions import ConfigurationError
@@ -58,6 +59,8 @@ class FrontMatter(Value):
     ``language`` is what the model writes in. ``automatic`` asks for facts from the data itself beside
     the metrics, and says of which columns; without metrics there always are such facts. ``strategy`` is
     how the data reaches the model, ``text`` the free text to read where that is ``map_reduce``.
+    ``grounding`` says what each check of the text leads to (``strict``, ``annotate``, ``warn``);
+    ``entities`` are names that the text may hold although neither the data nor the prompt does.
     """
 
     description: str = ""
@@ -74,6 +77,8 @@ class FrontMatter(Value):
     strategy: Wanted = "auto"
     text: TextSettings | None = None
     needs: tuple[str, ...] = ()
+    grounding: Declared | None = None
+    entities: tuple[str, ...] = ()
     charts: tuple[ChartRequest, ...] = ()
     model: ModelSettings = ModelSettings()
 
