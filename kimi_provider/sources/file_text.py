@@ -9,6 +9,7 @@ import codecs
 import csv
 import io
 import json
+import math
 import re
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -148,7 +149,7 @@ def json_rows(stream: IO[bytes], records_path: str | None) -> Iterator[Row]:
 
 def _listed(stream: IO[bytes]) -> Iterator[Row]:
     """Read a list of objects without ever holding more than one of them and a step of the text."""
-    decode = json.JSONDecoder(parse_constant=_no_number).raw_decode
+    decode = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number).raw_decode
     text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
     number, place, step = 0, 0, _STEP
     try:
@@ -180,6 +181,11 @@ def _listed(stream: IO[bytes]) -> Iterator[Row]:
             raise SourceError(f"goes on behind its list of {number} rows")
     except (UnicodeDecodeError, RecursionError):
         raise SourceError(f"is no JSON in UTF-8 after row {number}") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return _no_number(text[:20]) if math.isinf(number) else number
 
 
 def _no_number(name: str) -> NoReturn:

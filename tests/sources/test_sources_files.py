@@ -262,6 +262,7 @@ class TestJson:
             ("a.json", '[{"a": 1}', "no JSON in row 2", {}),
             ("a.json", '[{"a": 1}] x', "goes on behind", {}),
             ("a.json", '[{"a": NaN}]', "no JSON in row 1", {}),
+            ("a.json", '[{"a": 1e999}]', "no JSON in row 1", {}),
             ("a.json", "[" * 100_000, "no JSON", {}),
             ("a.json", b'[{"a": "\xff"}]', "no JSON in UTF-8", {}),
             (
