@@ -32,7 +32,13 @@ _FONTS = ("Noto Sans", "Liberation Sans", "Arial", "DejaVu Sans", "Libertinus Se
 _NO_GLYPH = re.compile(r'the text `"(.+?)"` could not be displayed')
 # Names in brackets help for a few emoji; a text of them is not readable any more.
 _MOST_NAMED = 40
-_TRIES = 6
+_TRIES = 4
+_PROBE = """\
+#let told = json("characters.json")
+#set document(title: "x")
+#set text(font: told.fonts)
+#for character in told.characters { par(character) }
+"""
 _MAX_COLUMNS = 8
 _MAX_ROWS = 5_000
 _TEXT_LIMIT = 400
@@ -67,8 +73,8 @@ def pdf(
         report = _report(document, formatter, brand, folder, families=set(fonts.families()))
         main = folder / source.name
         main.write_bytes(source.read_bytes())
-        named: dict[str, str] = {}
-        for _ in range(_TRIES):
+        named = {c: _name(c) for c in _unprintable(report, folder, fonts)}
+        for _ in range(_TRIES if len(named) <= _MOST_NAMED else 0):
             report["unprintable"] = [formatter.counted("glyphs", len(named))] if named else []
             text = json.dumps(report, ensure_ascii=False)
             (folder / "report.json").write_text(_with_names(text, named), encoding="utf-8")
@@ -85,14 +91,14 @@ def pdf(
                 missing = _missing(error.message)
                 if not missing:
                     raise TemplateError(f"Template {source.name!r}: {_first(error.message)}") from error
-                named |= {text: _name(text) for text in missing}
-                if len(named) > _MOST_NAMED:
-                    break
+                named |= {character: _name(character) for character in missing}
             else:
                 return made
+    most = "more than " if len(named) > _MOST_NAMED else ""
+    count = min(len(named), _MOST_NAMED)
     raise RenderError(
-        f"the fonts of this machine have no glyphs for {len(named)} of its characters, such as "
-        f"U+{ord(next(iter(named))[0]):04X}; install fonts that have them (Debian: fonts-noto), or put "
+        f"the fonts of this machine have no glyphs for {most}{count} of its characters, such as "
+        f"U+{ord(next(iter(named))):04X}; install fonts that have them (Debian: fonts-noto), or put "
         "them into a folder fonts beside the templates"
     )
 
@@ -107,26 +113,56 @@ def _template(name: str, search_path: Sequence[Path]) -> Path:
     )
 
 
+def _unprintable(report: Mapping[str, Any], folder: Path, fonts: Any) -> list[str]:
+    """Return the characters of the report that no font has, up to one more than may be named.
+
+    Typst tells of one or a few at a time, so they are looked for in a page that has nothing else.
+    """
+    import typst
+
+    text = json.dumps(report, ensure_ascii=False)
+    left = sorted({c for c in text if not c.isascii() and _needs_glyph(c)})
+    main = folder / "characters.typ"
+    main.write_text(_PROBE, encoding="utf-8")
+    found: list[str] = []
+    while left and len(found) <= _MOST_NAMED:
+        told = json.dumps({"fonts": report["fonts"], "characters": left}, ensure_ascii=False)
+        (folder / "characters.json").write_text(told, encoding="utf-8")
+        try:
+            typst.compile(main, root=folder, font_paths=fonts, format="pdf", pdf_standards="ua-1")
+        except typst.TypstError as error:
+            missing = [c for c in _missing(error.message) if c in left]
+            if not missing:
+                break
+            found += missing
+            left = [c for c in left if c not in missing]
+        else:
+            break
+    return found
+
+
+def _needs_glyph(character: str) -> bool:
+    # What is invisible (joiners, variation selectors) means something to what is around it.
+    return unicodedata.category(character) not in ("Cf", "Mn")
+
+
 def _missing(message: str) -> list[str]:
-    """Return the texts without a glyph that an error tells of, JSON's escapes undone."""
-    texts: list[str] = []
-    for match in _NO_GLYPH.finditer(message):
-        escaped = re.sub(r"\\u\{([0-9a-f]+)\}", lambda m: chr(int(m[1], 16)), match[1])
-        texts.append(escaped)
-    return list(dict.fromkeys(texts))
+    """Return the characters without a glyph that an error tells of, Rust's escapes undone."""
+    runs = (
+        re.sub(r"\\u\{([0-9a-f]+)\}", lambda m: chr(int(m[1], 16)), match[1])
+        for match in _NO_GLYPH.finditer(message)
+    )
+    characters = dict.fromkeys(character for run in runs for character in run)
+    return [c for c in characters if _needs_glyph(c)]
 
 
-def _name(text: str) -> str:
-    visible = [c for c in text if unicodedata.category(c) not in ("Cf", "Mn")]
-    names = [unicodedata.name(c, f"U+{ord(c):04X}").lower() for c in visible]
-    return f"[{' '.join(names)}]" if names else ""
+def _name(character: str) -> str:
+    return f"[{unicodedata.name(character, f'U+{ord(character):04X}').lower()}]"
 
 
 def _with_names(text: str, named: Mapping[str, str]) -> str:
-    """Put names in brackets for what cannot be printed; the longest first, as they may overlap."""
-    for missing in sorted(named, key=len, reverse=True):
-        text = text.replace(missing, named[missing])
-    return text
+    """Put names in brackets for what cannot be printed."""
+    return text.translate({ord(character): name for character, name in named.items()})
 
 
 def _first(message: str) -> str:

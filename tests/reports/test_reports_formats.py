@@ -7,7 +7,7 @@ import pytest
 
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.reports.files import check_formats, file_name
-from kimi_provider.schemas import Grounding
+from kimi_provider.schemas import Grounding, Unit
 
 
 def read(path, encoding="utf-8-sig"):
@@ -24,9 +24,9 @@ def test_csv_has_every_digit_a_heading_with_the_unit_and_no_formula(make, build)
     columns = (
         table.columns[0],
         table.columns[1],
-        table.columns[2].model_copy(update={"unit": "percent"}),
+        table.columns[2].model_copy(update={"unit": Unit.PERCENT}),
     )
-    facts = [f.model_copy(update={"unit": "percent"}) if f.id.endswith("share") else f for f in facts]
+    facts = [f.model_copy(update={"unit": Unit.PERCENT}) if f.id.endswith("share") else f for f in facts]
     table = table.model_copy(update={"columns": columns, "rows": table.rows})
     report = build(make.analysis(), make.sheet((), [(table, facts)]), formats=["csv"])
     data = (report.folder / "by-city.csv").read_bytes()
@@ -103,9 +103,9 @@ def test_a_file_that_cannot_be_made_is_named_and_the_rest_is_there(storm, build,
     monkeypatch.setattr("kimi_provider.reports.files.workbook", lambda *_, **__: 1 / 0)
     with caplog.at_level(logging.WARNING):
         report = build(*storm, formats=["pdf", "xlsx", "csv"], name="brief")
+    needs = "a PDF needs Typst: pip install 'airflow-provider-kimi[pdf]'"
     told = (
-        "The file brief.pdf could not be made: "
-        "a PDF needs Typst: pip install 'airflow-provider-kimi[pdf]'.",
+        f"The file brief.pdf could not be made: {needs}.",
         "The file brief.xlsx could not be made: ZeroDivisionError.",
     )
     assert report.ref.failures == told
