@@ -3,28 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kimi_provider.analysis.answer import Answering
 from kimi_provider.analysis.computing import check_sheet, compute_sheet, single_facts
+from kimi_provider.analysis.database import Database
+from kimi_provider.analysis.fallback import MODEL_FAILURES, NO_DATA, failure_word, plain_texts
 from kimi_provider.analysis.grounding import chart_problem, references, without_repeated_units
+from kimi_provider.analysis.map_reduce import SIMULATOR
 from kimi_provider.analysis.metrics import shifted
-from kimi_provider.analysis.request import analysis_request
-from kimi_provider.schemas import Analysis, ChartRequest, DatasetRef, Fact, FactSheet
+from kimi_provider.analysis.partial import check_parts
+from kimi_provider.analysis.preparing import (
+    Prepared,
+    choose,
+    chunk_plan,
+    local_files,
+    read_text,
+    window_of,
+    with_profile,
+    with_rows,
+    with_themes,
+)
+from kimi_provider.analysis.query_facts import QueryFacts
+from kimi_provider.analysis.request import DatasetView, analysis_request
+from kimi_provider.analysis.theme_facts import announced
+from kimi_provider.analysis.with_tools import columns_block, explored
+from kimi_provider.exceptions import KimiProviderError, NoDataError
+from kimi_provider.schemas import Analysis, ChartRequest, DatasetRef, Fact, FactSheet, Usage
 from kimi_provider.storage import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import date
 
     from kimi_provider.analysis.caller import Caller
-    from kimi_provider.analysis.draft import AnalysisDraft
+    from kimi_provider.analysis.draft import AnalysisDraft, DraftChart
+    from kimi_provider.analysis.partial import PartResult
     from kimi_provider.analysis.prompts import PromptTemplate
+    from kimi_provider.analysis.rows import Rows
+    from kimi_provider.analysis.strategy import Strategy, Wanted
+    from kimi_provider.client.messages import ChatResult
     from kimi_provider.storage import StoragePath
 
-SIMULATOR = "fp_simulator"
-"""The ``system_fingerprint`` of answers that no model wrote."""
+
+def _never(_: KimiProviderError) -> bool:
+    """Let every failure through."""
+    return False
+
+
+@dataclass(frozen=True)
+class AnalysisOptions:
+    """How one analysis is made, in place of what the template says.
+
+    :param period: name of the period.
+    :param model: model id, in place of the connection's too.
+    :param strategy: how the data reaches the model.
+    :param falls_back: whether a failure of the model is answered by the facts alone; ``False`` for one
+        raises it.
+    :param reports_no_data: whether data that has nothing to write about gives an empty analysis.
+    :param parts: what was found in all chunks of the text, where others have read it.
+    """
+
+    period: str | None = None
+    model: str | None = None
+    strategy: Wanted | None = None
+    falls_back: Callable[[KimiProviderError], bool] = _never
+    reports_no_data: bool = False
+    parts: Sequence[PartResult] = ()
 
 
 async def analyze(
@@ -34,8 +81,7 @@ async def analyze(
     datasets: Mapping[str, tuple[DatasetRef, StoragePath]],
     params: Mapping[str, object],
     folder: StoragePath,
-    period: str | None = None,
-    model: str | None = None,
+    options: AnalysisOptions | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Analysis:
     """Analyze datasets by a prompt template.
@@ -45,25 +91,23 @@ async def analyze(
     :param datasets: each dataset and its file, by the name that the template's SQL uses.
     :param params: values for the template's parameters.
     :param folder: gets ``facts.json`` (a ``FactSheet``) and ``trace.json``.
-    :param period: name of the period, in place of the template's.
-    :param model: model id, in place of the template's and the connection's.
+    :param options: what is not to be as the template says.
     :param on_progress: gets one line at a time about what is going on.
     :raises ConfigurationError: if template, parameters, SQL or connection are wrong; nothing was paid.
-    :raises SourceError: if a dataset is missing, or has nothing of what the template needs; nothing
-        was paid.
+    :raises NoDataError: if the datasets have nothing of what the template needs; nothing was paid.
+    :raises SourceError: if a dataset is missing; nothing was paid.
     :raises UngroundedError: if the answer holds figures or ids that are not in the facts, after its
         repair too.
-    :raises ModelOutputError: if the answer cannot be used otherwise.
-    :raises BudgetExceededError: if a call does not fit the budget.
+    :raises ModelOutputError: if an answer cannot be used otherwise.
+    :raises BudgetExceededError: if a call, or all that reading a text takes, does not fit the budget.
     :raises APIError: if a call fails.
 
     The trace is written whether this succeeds or fails; an error names it in a note.
     """
     trace, trace_path = caller.trace, folder / "trace.json"
     try:
-        analysis = await _Run(
-            caller, template, datasets, params, folder, period, model, on_progress
-        ).analysis(trace_path.as_uri())
+        run = _Run(caller, template, datasets, params, folder, options or AnalysisOptions(), on_progress)
+        analysis = await run.analysis(trace_path.as_uri())
     except BaseException as error:
         trace.add("error", type=type(error).__name__, message=str(error))
         try:
@@ -85,48 +129,211 @@ class _Run:
     datasets: Mapping[str, tuple[DatasetRef, StoragePath]]
     params: Mapping[str, object]
     folder: StoragePath
-    period_name: str | None
-    model: str | None
+    options: AnalysisOptions
     on_progress: Callable[[str], None]
+    refs: Mapping[str, DatasetRef] = field(init=False)
+    parameters: Mapping[str, object] = field(init=False)
+    period: str | None = field(init=False)
 
     async def analysis(self, trace_uri: str) -> Analysis:
-        parameters = self.template.parameters(self.params)
-        period = self.period_name or self.template.period(parameters)
-        self._trace_prompt(parameters, period)
-        sheet = await asyncio.to_thread(
-            compute_sheet, self.template, self.datasets, parameters, period=self.period_name
+        self.refs = {name: ref for name, (ref, _) in self.datasets.items()}
+        self.parameters = self.template.parameters(self.params)
+        self.period = self.options.period or self.template.period(self.parameters)
+        self._trace_prompt()
+        sheet = FactSheet(facts=())
+        try:
+            sheet = await asyncio.to_thread(
+                compute_sheet,
+                self.template,
+                self.datasets,
+                self.parameters,
+                period=self.options.period,
+            )
+            await self._write(sheet)
+            self._trace_facts(sheet)
+            with ExitStack() as stack:
+                return await self._by_strategy(sheet, trace_uri, stack)
+        except NoDataError as error:
+            if not self.options.reports_no_data:
+                raise
+            self.caller.trace.add("no_data", message=str(error))
+            self.on_progress(f"Nothing to analyze: {error}")
+            await self._write(sheet)
+            return self._without_model(sheet, trace_uri, NO_DATA)
+
+    async def _by_strategy(self, sheet: FactSheet, trace_uri: str, stack: ExitStack) -> Analysis:
+        database, strategy, measured = await self._opened(stack)
+        check_sheet(self.template, announced(sheet) if strategy == "map_reduce" else sheet, self.period)
+        self.caller.trace.add("strategy", strategy=strategy)
+        try:
+            return await self._asked(sheet, trace_uri, strategy, database, measured)
+        except MODEL_FAILURES as error:
+            if not self.options.falls_back(error):
+                raise
+            word = failure_word(error)
+            self.caller.trace.add("fallback", failure=word, message=str(error))
+            self.on_progress(f"The model gave no analysis ({word}); the facts stand alone")
+            await self._write(sheet)
+            return self._without_model(sheet, trace_uri, word, strategy)
+
+    async def _opened(self, stack: ExitStack) -> tuple[Database | None, Strategy, Rows | None]:
+        """Choose the strategy; the database is opened only where data beside the facts may be needed."""
+        wanted = self.options.strategy or self.template.front.strategy
+        front = self.template.front
+        if self.options.parts:
+            return None, "map_reduce", None
+        if wanted == "facts" or (wanted == "auto" and front.metrics and front.text is None):
+            return None, "facts", None
+        files = stack.enter_context(local_files(self.datasets))
+        database = stack.enter_context(Database(files))
+        window = window_of(self.template, self.caller.client.config, self.options.model)
+        strategy, measured = await asyncio.to_thread(
+            choose,
+            self.template,
+            database,
+            self.refs,
+            wanted=wanted,
+            window=window,
+            period=self.period,
         )
-        facts_path = self.folder / "facts.json"
-        await asyncio.to_thread(write_text, facts_path, sheet.model_dump_json(indent=1) + "\n")
-        self._trace_facts(sheet, facts_path.as_uri())
-        check_sheet(self.template, sheet, period)
+        return database, strategy, measured
+
+    async def _asked(
+        self,
+        sheet: FactSheet,
+        trace_uri: str,
+        strategy: Strategy,
+        database: Database | None,
+        measured: Rows | None,
+    ) -> Analysis:
+        usage = Usage()
+        prepared = Prepared(sheet)
+        if strategy == "direct" and measured is not None:
+            prepared = with_rows(sheet, measured)
+        elif strategy == "tools":
+            views = {name: DatasetView.of(name, ref) for name, ref in self.refs.items()}
+            prepared = with_profile(sheet, columns_block(views))
+        elif strategy == "map_reduce":
+            prepared, usage = await self._read(sheet, database)
+        # The cells of the rows stand in the blocks already, so they are no rows of the facts.
+        shown = sheet if strategy == "direct" else prepared.sheet
         request = analysis_request(
-            self.template, self.datasets, sheet, parameters, period=period, model=self.model
+            self.template,
+            self.datasets,
+            shown,
+            self.parameters,
+            period=self.period,
+            model=self.options.model,
+            rules=prepared.rules,
+            blocks=prepared.blocks,
         )
+        citable, queries = prepared.sheet, QueryFacts((), ())
+        if strategy == "tools" and database is not None:
+            request, queries = await explored(
+                self.caller, request, database, self.refs, period=self.period
+            )
+            citable = queries.joined(sheet)
         answering = Answering(
             self.caller,
-            sheet,
-            period=period,
-            dates=list(self._dates(parameters)),
+            citable,
+            period=self.period,
+            dates=list(self._dates(self.parameters)),
             source=self.template.path.name,
             on_progress=self.on_progress,
         )
         draft, result = await answering.grounded(request)
-        draft = draft.rewritten(lambda text: without_repeated_units(text, sheet))
+        draft = draft.rewritten(lambda text: without_repeated_units(text, citable))
+        charts = self._charts(draft.charts, citable)
+        cited = {fact_id for text in draft.texts().values() for fact_id in references(text)}
+        kept = queries.used(cited, {chart.table for chart in charts}).joined(shown)
+        if prepared.rows is not None:
+            kept = prepared.rows.used(cited).joined(kept)
+        await self._write(kept)
+        return self._analysis(kept, draft, charts, result, trace_uri, strategy, usage)
+
+    async def _read(self, sheet: FactSheet, database: Database | None) -> tuple[Prepared, Usage]:
+        """Read the text, or take what others have read, and count it."""
+        parts, usage = tuple(self.options.parts), Usage()
+        if database is None:
+            sources = check_parts(parts, self.refs)
+            usage = sum((part.usage for part in parts), usage)
+        else:
+            window = window_of(self.template, self.caller.client.config, self.options.model)
+            plan = await asyncio.to_thread(chunk_plan, self.template, database, self.refs, window=window)
+            name = plan.source.dataset
+            sources = {name: self.refs[name].sha256}
+            parts = await read_text(
+                self.caller, self.template, plan, sha256=sources[name], model=self.options.model
+            )
+        prepared = await with_themes(
+            self.caller,
+            self.template,
+            parts,
+            sheet,
+            self.folder,
+            period=self.period,
+            model=self.options.model,
+            sources=sources,
+        )
+        return prepared, usage
+
+    def _analysis(  # noqa: PLR0917 — each a part of the result
+        self,
+        sheet: FactSheet,
+        draft: AnalysisDraft,
+        charts: tuple[ChartRequest, ...],
+        result: ChatResult,
+        trace_uri: str,
+        strategy: Strategy,
+        usage: Usage,
+    ) -> Analysis:
         return Analysis(
             headline=draft.headline,
             summary=draft.summary,
             findings=tuple(finding.as_finding() for finding in draft.findings),
             actions=draft.actions,
-            charts=self._charts(draft, sheet),
-            period=period,
-            facts=self._facts_to_pass_on(sheet, draft),
-            facts_uri=facts_path.as_uri(),
+            charts=charts,
+            period=self.period,
+            facts=self._facts_to_pass_on(sheet, draft.texts().values()),
+            facts_uri=self._facts_path.as_uri(),
             trace_uri=trace_uri,
             model=result.model,
             simulated=result.system_fingerprint == SIMULATOR,
+            strategy=strategy,
+            usage=usage + self.caller.usage,
+        )
+
+    def _without_model(
+        self, sheet: FactSheet, trace_uri: str, failure: str, strategy: Strategy = "facts"
+    ) -> Analysis:
+        """Return the facts alone, or nothing but the word where there are none to tell of."""
+        headline, summary, findings = "", "", ()
+        if failure != NO_DATA:
+            single = single_facts(sheet, self.template.front.comparisons)
+            headline, summary, findings = plain_texts(single, self.template.front.language)
+        texts = [headline, summary, *(text for f in findings for text in (f.title, f.detail))]
+        return Analysis(
+            headline=headline,
+            summary=summary,
+            findings=findings,
+            charts=() if failure == NO_DATA else self._charts((), sheet),
+            period=self.period,
+            facts=self._facts_to_pass_on(sheet, texts),
+            facts_uri=self._facts_path.as_uri(),
+            trace_uri=trace_uri,
+            model="",
+            failure=failure,
+            strategy=strategy,
             usage=self.caller.usage,
         )
+
+    @property
+    def _facts_path(self) -> StoragePath:
+        return self.folder / "facts.json"
+
+    async def _write(self, sheet: FactSheet) -> None:
+        text = sheet.model_dump_json(indent=1) + "\n"
+        await asyncio.to_thread(write_text, self._facts_path, text)
 
     def _dates(self, parameters: Mapping[str, Any]) -> Iterable[date]:
         for spec in (None, *self.template.front.comparisons):
@@ -137,39 +344,41 @@ class _Run:
                 elif parameter.type == "datetime":
                     yield values[name].date()
 
-    def _charts(self, draft: AnalysisDraft, sheet: FactSheet) -> tuple[ChartRequest, ...]:
+    def _charts(self, drawn: Iterable[DraftChart], sheet: FactSheet) -> tuple[ChartRequest, ...]:
         """Return the template's charts, then those that the model wants, each picture once."""
-        wanted = [*self.template.front.charts, *(chart.as_request() for chart in draft.charts)]
+        wanted = [*self.template.front.charts, *(chart.as_request() for chart in drawn)]
         charts: dict[tuple[str, str, str], ChartRequest] = {}
         for chart in wanted:
             if not chart_problem(chart, sheet):
                 charts.setdefault((chart.table, chart.x, chart.y), chart)
         return tuple(charts.values())
 
-    def _facts_to_pass_on(self, sheet: FactSheet, draft: AnalysisDraft) -> tuple[Fact, ...]:
+    def _facts_to_pass_on(self, sheet: FactSheet, texts: Iterable[str]) -> tuple[Fact, ...]:
         """Return the single facts and those cited; the sheet, which may be large, has the others."""
         wanted = {fact.id for fact in single_facts(sheet, self.template.front.comparisons)}
-        wanted.update(cited for text in draft.texts().values() for cited in references(text))
+        wanted.update(cited for text in texts for cited in references(text))
         return tuple(fact for fact in sheet.facts if fact.id in wanted)
 
-    def _trace_prompt(self, parameters: Mapping[str, object], period: str | None) -> None:
+    def _trace_prompt(self) -> None:
         self.caller.trace.add(
             "prompt",
             template=str(self.template.path),
             sha256=self.template.sha256,
-            parameters={name: str(value) for name, value in parameters.items()},
-            period=period,
+            parameters={name: str(value) for name, value in self.parameters.items()},
+            period=self.period,
             datasets={
                 name: {"uri": ref.uri, "rows": ref.rows, "sha256": ref.sha256}
-                for name, (ref, _) in self.datasets.items()
+                for name, ref in self.refs.items()
             },
         )
 
-    def _trace_facts(self, sheet: FactSheet, uri: str) -> None:
+    def _trace_facts(self, sheet: FactSheet) -> None:
         for metric in self.template.front.metrics:
             self.caller.trace.add("sql", metric=metric.id, sql=metric.sql)
-        self.caller.trace.add("facts", uri=uri, facts=len(sheet.facts), tables=len(sheet.tables))
-        rows = sum(ref.rows for ref, _ in self.datasets.values())
+        self.caller.trace.add(
+            "facts", uri=self._facts_path.as_uri(), facts=len(sheet.facts), tables=len(sheet.tables)
+        )
+        rows = sum(ref.rows for ref in self.refs.values())
         self.on_progress(
             f"Computed {len(sheet.facts):,} facts and {len(sheet.tables)} tables from {rows:,} rows "
             f"of {', '.join(self.datasets)}"

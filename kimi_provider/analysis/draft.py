@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from kimi_provider.analysis.languages import language_name
 from kimi_provider.analysis.sanitize import clean
 from kimi_provider.schemas import ChartRequest, Finding, Severity
 
@@ -141,7 +142,8 @@ def system_text(system: str, language: str | None) -> str:
     parts = [RULES, system.strip()]
     if language:
         parts.append(
-            f"Write headline, summary, findings (kind too), actions and chart titles in {language}. "
+            "Write headline, summary, findings (kind too), actions and chart titles in "
+            f"{language_name(language)}. "
             "Ids and names from the data stay as they are."
         )
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -7,10 +7,11 @@ from datetime import date
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from kimi_provider.analysis.automatic_settings import AutomaticSettings
 from kimi_provider.analysis.grounding_policy import Declared
+from kimi_provider.analysis.languages import language_tag
 from kimi_provider.analysis.metrics import ComparisonSpec, Metric, ParameterType
 from kimi_provider.analysis.strategy import TextSettings, Wanted
 from kimi_provider.exceptions import ConfigurationError
@@ -49,6 +50,13 @@ def _long_form(value: object) -> object:
     return {"type": value} if isinstance(value, str) else value
 
 
+def _known_language(value: str) -> str:
+    try:
+        return language_tag(value)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+
+
 class FrontMatter(Value):
     """Everything about a prompt template but the text of the request.
 
@@ -56,7 +64,8 @@ class FrontMatter(Value):
     ``system`` follows our own rules in the system message. ``period`` is how the period is named, with
     ``{day}`` standing for a parameter. ``needs`` are ids of facts without which there is nothing to
     write about: where one has no value, or is zero, the analysis stops before anything is paid.
-    ``language`` is what the model writes in. ``automatic`` asks for facts from the data itself beside
+    ``language`` is what the model writes in, a tag or a name; the parameter ``language``, which every
+    template has, stands in for it. ``automatic`` asks for facts from the data itself beside
     the metrics, and says of which columns; without metrics there always are such facts. ``strategy`` is
     how the data reaches the model, ``text`` the free text to read where that is ``map_reduce``.
     ``grounding`` says what each check of the text leads to (``strict``, ``annotate``, ``warn``);
@@ -66,7 +75,7 @@ class FrontMatter(Value):
     description: str = ""
     extends: str | None = None
     system: str = ""
-    language: str | None = None
+    language: Annotated[str, AfterValidator(_known_language)] | None = None
     parameters: dict[str, Annotated[Parameter, BeforeValidator(_long_form)]] = Field(
         default_factory=dict
     )

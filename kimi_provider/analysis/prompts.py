@@ -11,7 +11,7 @@ import hashlib
 import re
 import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import jinja2
@@ -20,6 +20,7 @@ from jinja2 import nodes
 from jinja2.loaders import split_template_path
 
 from kimi_provider.analysis.frontmatter import FrontMatter, checked_front_matter, listed
+from kimi_provider.analysis.languages import language_tag
 from kimi_provider.analysis.metrics import period_text, typed_parameters
 from kimi_provider.analysis.sandbox import PromptEnvironment, bounded
 from kimi_provider.exceptions import ConfigurationError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIX = ".md.j2"
+LANGUAGE = "language"
+"""The parameter that every template has: what the model writes in, in place of the template's."""
 _OWN_KEYS = frozenset({"description", "extends"})  # of one template, not of those that extend it
 _HEAD = re.compile(r"\A---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 
@@ -75,11 +78,16 @@ class PromptTemplate:
     def parameters(self, given: Mapping[str, object]) -> dict[str, object]:
         """Return the declared parameters with their values, in their types.
 
-        :param given: the DAG's ``params``; text is read, as ``"2013-02-08"`` for a ``date``.
+        :param given: the DAG's ``params``; text is read, as ``"2013-02-08"`` for a ``date``. A
+            ``language`` may be among them, declared or not.
         :raises ConfigurationError: if one is missing, not declared, or not of its type.
         """
         declared = self.front.parameters
         types = {name: parameter.type for name, parameter in declared.items()}
+        if given.get(LANGUAGE):
+            types.setdefault(LANGUAGE, "str")
+        elif LANGUAGE not in types:
+            given = {name: value for name, value in given.items() if name != LANGUAGE}
         defaults = {
             name: parameter.default
             for name, parameter in declared.items()
@@ -89,6 +97,18 @@ class PromptTemplate:
             return typed_parameters(types, {**defaults, **given})
         except ConfigurationError as error:
             raise ConfigurationError(f"{self.path}: {error}") from None
+
+    def spoken(self, parameters: Mapping[str, object]) -> Self:
+        """Return the template in the language that the parameters name; as it is, if they name none.
+
+        :param parameters: of :meth:`parameters`.
+        :raises ConfigurationError: if the language is not known.
+        """
+        wanted = str(parameters.get(LANGUAGE) or "")
+        if not wanted:
+            return self
+        front = self.front.model_copy(update={"language": language_tag(wanted)})
+        return replace(self, front=front)
 
     def period(self, parameters: Mapping[str, object]) -> str | None:
         """Return how the period is named, from :meth:`parameters`; ``None`` if it has no name."""

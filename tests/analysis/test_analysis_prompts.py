@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from kimi_provider.analysis.draft import system_text
+from kimi_provider.analysis.languages import language_tag
 from kimi_provider.analysis.prompts import PromptTemplate
 from kimi_provider.analysis.sandbox import MAX_RENDERED, NAMES
 from kimi_provider.analysis.sanitize import clean, fenced, one_line
@@ -107,6 +109,7 @@ def test_wrong_parameters_are_named_with_the_file(write_template, given, message
         ("automatic: {measure: [a]}", ["automatic.measure", "allowed:", "measures"]),
         ("- a list", ["mapping", "allowed keys", "metrics"]),
         ("a: [", ["line 3", "YAML"]),
+        ("language: Klingon", ["language", "'Klingon'", "pl (Polish)"]),
         ("extends: other", ["extends", "'other'", "templates that exist: mine"]),
         ("extends: mine", ["extend each other", "mine → mine"]),
     ],
@@ -117,6 +120,29 @@ def test_a_malformed_front_matter_names_file_key_and_what_is_allowed(write_templ
         assert word in message
 
 
+# --- language --------------------------------------------------------------------------------------
+
+
+def test_every_template_can_be_told_its_language(write_template):
+    template = write_template("---\nlanguage: German\nparameters: {day: date}\n---\n{{ language }}")
+    assert template.spoken(template.parameters({"day": DAY})).front.language == "de"
+    parameters = template.parameters({"day": DAY, "language": "Polish"})
+    assert parameters == {"day": DAY, "language": "Polish"}
+    assert template.spoken(parameters).front.language == "pl"
+    assert template.parameters({"day": DAY, "language": None}) == {"day": DAY}
+    with pytest.raises(ConfigurationError, match="'xx'"):
+        template.spoken({"language": "xx"})
+
+
+@pytest.mark.parametrize(
+    ("given", "tag"),
+    [("pl", "pl"), ("PL", "pl"), ("polish", "pl"), ("pt_br", "pt-BR"), ("zh-hant-TW", "zh-Hant-TW")],
+)  # fmt: skip
+def test_languages_by_tag_and_by_name(given, tag):
+    assert language_tag(given) == tag
+    assert tag in system_text("", given)
+
+
 # --- inheritance -----------------------------------------------------------------------------------
 
 BASE = "---\nsystem: base\nlanguage: Polish\n---\nstart\n{% block focus %}base focus{% endblock %}\n"
@@ -125,7 +151,7 @@ BASE = "---\nsystem: base\nlanguage: Polish\n---\nstart\n{% block focus %}base f
 def test_a_template_takes_over_what_it_does_not_say(write_template):
     write_template(BASE, "base")
     child = write_template("---\nextends: base\nsystem: own\n---\n{% block focus %}own{% endblock %}")
-    assert (child.front.system, child.front.language) == ("own", "Polish")
+    assert (child.front.system, child.front.language) == ("own", "pl")
     assert child.render(values()) == "start\nown\n"
     assert write_template("---\nextends: base\n---\n").render(values()) == "start\nbase focus\n"
 
