@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
-from processes import DELAY, EVENTS, start, turns
+from processes import DELAY, EVENTS, medians, start, turns
 from report import LABELS, Figures, note_failures, number, ratio, say, table
 
 PACKAGE = Path(__file__).parents[2] / "kimi_provider"
@@ -146,3 +147,35 @@ def grounding() -> None:
     ]
     table("Grounding check of an analysis", ["facts", "characters", "CPU ms", "/ the first"], rows)
     note_failures({f"{rows} rows": figures for rows, figures in results.items()})
+
+
+def fetching(rounds: int) -> dict[str, Figures]:
+    """How fast a CSV file becomes Parquet: medians of runs in turn."""
+    ways = {
+        "kimi": "this provider: exact types, profile, hash",
+        "pandas": "pandas: read_csv, to_parquet",
+        "duckdb": "DuckDB: COPY, by hand",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        made = start("fetching.py", "make", folder)
+        if "failed" in made:
+            say(f"\nFetching: {made['failed']}")
+            return {}
+        taken: dict[str, list[Figures]] = {way: [] for way in ways}
+        for _ in range(rounds):
+            for way in ways:
+                taken[way].append(start("fetching.py", way, made["file"]))
+    results = {way: medians(all_) for way, all_ in taken.items()}
+    rows = [
+        [
+            ways[way],
+            *(number(figures, "rows_s"), ratio(figures, results["kimi"], "rows_s")),
+            *(number(figures, "cpu", "{:.1f}"), number(figures, "mib")),
+        ]
+        for way, figures in results.items()
+    ]
+    size = number(results["kimi"], "rows")
+    head = ["", "rows/s", "/ this provider", "CPU s", "MiB more"]
+    table(f"CSV to Parquet ({size} rows: {made['what']})", head, rows)
+    note_failures(results)
+    return results

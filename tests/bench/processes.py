@@ -58,10 +58,10 @@ def turns(peers: list[str], job: str, url: str, rounds: int, *numbers: int) -> d
     for _ in range(rounds):
         for peer in peers:
             taken[peer].append(start("measure.py", peer, job, url, *numbers))
-    medians: dict[str, Figures] = {}
-    for peer, all_ in taken.items():
-        failed = next((figures for figures in all_ if "failed" in figures), None)
-        medians[peer] = failed or {
-            key: statistics.median(figures[key] for figures in all_) for key in all_[0]
-        }
-    return medians
+    return {peer: medians(all_) for peer, all_ in taken.items()}
+
+
+def medians(taken: list[Figures]) -> Figures:
+    """Return each figure's median, or the first failure."""
+    failed = next((figures for figures in taken if "failed" in figures), None)
+    return failed or {key: statistics.median(figures[key] for figures in taken) for key in taken[0]}
