@@ -101,11 +101,8 @@ class Guard:
     def types(self, asked: Mapping[str, str]) -> dict[str, str]:
         """Return the types that still hold: none for what is left out, and text for what is replaced."""
         kept = {name: kind for name, kind in asked.items() if not self._leaves_out(name)}
-        replaced = (*self._columns.mask, *self._masked)
-        texts = [name for name in replaced if name in kept] + [
-            *self._seen.intersection(self._columns.hash)
-        ]
-        return kept | dict.fromkeys(texts, "VARCHAR")
+        replaced = {*self._columns.mask, *self._masked} & self._seen
+        return kept | {name: "VARCHAR" for name in kept if name in replaced | {*self._columns.hash}}
 
     def check(self, source: str) -> None:
         """Refuse a policy that names a column that no row had, which may be a slip of the pen.

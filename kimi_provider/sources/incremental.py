@@ -18,9 +18,10 @@ class Incremental:
     :param initial: watermark of the first run; ``None`` leaves the parameter out, which reads all.
     :raises ConfigurationError: if the column or the parameter has no name.
 
-    The watermark is kept by task, and moves only when the dataset is stored. Each run keeps the window
-    that it saw: a retry begins where the try before began, and a run that is cleared after its success
-    also ends where it ended, whatever came since. Two runs at once may read the same rows; set
+    The watermark is kept by task (of a mapped task, by map index), and moves only when the dataset is
+    stored. Each run keeps the window that it saw: a retry begins where the try before began, and a run
+    that is cleared after its success also ends where it ended, whatever came since. A run for an
+    earlier date that never ran sees what is new now. Two runs at once may read the same rows; set
     ``max_active_runs=1`` where that matters.
     """
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from kimi_provider.exceptions import SourceError
 from kimi_provider.schemas import DatasetRef
 from kimi_provider.sources.window import Window
@@ -99,13 +101,15 @@ class Recollection:
 
     def recall(self, fingerprint: str) -> tuple[DatasetRef, list[Validator]] | None:
         """Return the last reading, if it asked for the same and its dataset is still there."""
-        kept = _load(self._file)
-        if kept.get("fingerprint") != fingerprint:
-            return None
-        dataset = DatasetRef.model_validate(kept["dataset"])
-        if not self.open_uri(dataset.uri).exists():
-            return None
-        return dataset, [Validator(**page) for page in kept["pages"]]
+        try:
+            kept = _load(self._file)
+            if kept.get("fingerprint") != fingerprint:
+                return None
+            dataset = DatasetRef.model_validate(kept["dataset"])
+            pages = [Validator(**page) for page in kept["pages"]]
+        except (SourceError, ValueError, KeyError, TypeError):
+            return None  # of another version or damaged; all that is lost is one saving
+        return (dataset, pages) if self.open_uri(dataset.uri).exists() else None
 
     def keep(self, fingerprint: str, dataset: DatasetRef, pages: Sequence[Validator]) -> bool:
         """Remember a reading; return whether each page had a validator, for else there is no use."""
@@ -128,12 +132,12 @@ class Recollection:
 
 def _load(file: StoragePath) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = json.loads(read_bytes(file))
+        state = msgspec.json.decode(read_bytes(file), type=dict[str, Any])
     except FileNotFoundError:
         return {}
-    except ValueError:
+    except msgspec.DecodeError:
         raise SourceError(
-            f"{file.as_uri()} is no JSON, though it is written whole. Restore it, or remove it to begin "
+            f"{file.as_uri()} is damaged, though it is written whole. Restore it, or remove it to begin "
             "anew."
         ) from None
     return state

@@ -394,8 +394,9 @@ class TestResult:
         assert threading.current_thread() not in threads
 
 
-def test_what_dag_files_import_is_cheap():
-    script = "import sys; import kimi_provider.sources.pagination; print(*sorted(sys.modules))"
+@pytest.mark.parametrize("module", ["pagination", "incremental", "protect"])
+def test_what_dag_files_import_is_cheap(module):
+    script = f"import sys; import kimi_provider.sources.{module}; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert not loaded & {"httpx", "pydantic", "duckdb", "msgspec", "tenacity", "airflow"}

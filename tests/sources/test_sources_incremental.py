@@ -215,7 +215,7 @@ class TestRepeating:
         source.grow(1)
         run("a")
         write_text(tmp_path / "task" / "watermark.json", "{")
-        with pytest.raises(SourceError, match=r"watermark\.json is no JSON"):
+        with pytest.raises(SourceError, match=r"watermark\.json is damaged"):
             run("b")
 
 
@@ -300,6 +300,18 @@ class TestConditional:
         assert tagged.statuses == [200, 200, 200]
         assert (tmp_path / "runs" / "b" / "data.parquet").exists()
         assert second.uri.endswith("runs/b/data.parquet")
+
+    @pytest.mark.parametrize("damage", ["{", "[]", '{"fingerprint": 1}', None])
+    def test_all_is_read_anew_if_what_is_kept_is_damaged(self, api, conditionally, tmp_path, damage):
+        tagged = Tagged(api)
+        first = conditionally("a")
+        file = tmp_path / "task" / "pages.json"
+        kept = json.loads(file.read_text())
+        del kept["dataset"]["sha256"]
+        write_text(file, json.dumps(kept) if damage is None else damage)
+        tagged.statuses.clear()
+        assert conditionally("b").sha256 == first.sha256
+        assert tagged.statuses == [200, 200, 200]
 
     @pytest.mark.parametrize(
         "settings",
