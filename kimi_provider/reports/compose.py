@@ -15,7 +15,7 @@ from kimi_provider.reports.footnotes import footnotes
 from kimi_provider.reports.format import Style
 from kimi_provider.reports.history import history
 from kimi_provider.reports.provenance import provenance
-from kimi_provider.reports.text import one_line
+from kimi_provider.reports.text import clipped, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,7 +107,7 @@ def compose(
             headline=headline or title,
             level=level,
         ),
-        preheader=one_line(summary.text, _PREHEADER_LIMIT),
+        preheader=clipped(summary.text, _PREHEADER_LIMIT),
         period=formatter.moment(period, "full"),
         language=_language(analysis, formatter),
         severity=analysis.severity,

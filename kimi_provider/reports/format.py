@@ -154,7 +154,10 @@ class Formatter:
             places, least = _usual_decimals(value, unit) if decimals is None else (decimals, decimals)
         label = one_line(unit_label or "", 20)
         if own is not None and abs(value) < _SCIENTIFIC_FROM:
-            body = one_line(own.apply(abs(value), self._locale, currency=label or "USD"))
+            currency = (label or "USD") if "\xa4" in own.pattern else None
+            body = one_line(
+                own.apply(abs(value), self._locale, currency=currency, currency_digits=False)
+            )
         else:
             body = self._body(abs(value), unit, label, (least, places), style=style, points=points)
         if self.direction == "rtl":
