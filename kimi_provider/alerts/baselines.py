@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar
@@ -267,6 +266,8 @@ def band(past: Sequence[Decimal], width: Decimal, method: str) -> tuple[Decimal,
     :param width: half its width in standard deviations.
     :param method: ``mean`` or ``median``.
     """
+    import statistics  # with what it loads, six modules that a DAG file does not need
+
     if method == "median":
         middle = statistics.median(past)
         spread = statistics.median([abs(value - middle) for value in past]) * _MAD_SCALE

@@ -26,7 +26,7 @@ HEAVY = {
     "uvicorn",
     "vl_convert",
 }
-MOST_NEW_MODULES = 40
+MOST_NEW_MODULES = 48
 
 
 def _new_modules(base, code):
