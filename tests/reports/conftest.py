@@ -100,6 +100,10 @@ def make_analysis(**fields):
     return Analysis(**(given | fields))
 
 
+def make_finding(**fields):
+    return Finding(**({"title": "T", "detail": "", "severity": "info"} | fields))
+
+
 @pytest.fixture
 def make():
     """The makers above, for tests that put their own values together."""
@@ -109,6 +113,7 @@ def make():
         table=make_table,
         sheet=make_sheet,
         analysis=make_analysis,
+        finding=make_finding,
     )
 
 
@@ -166,6 +171,7 @@ class Report:
         self.html = (folder / "report.html").read_text()
         self.page = (folder / "page.html").read_text()
         self.text = (folder / "report.txt").read_text()
+        self.markdown = (folder / "report.md").read_text()
 
     @property
     def seen(self):
