@@ -307,11 +307,11 @@ class _Run:
         self, sheet: FactSheet, trace_uri: str, failure: str, strategy: Strategy = "facts"
     ) -> Analysis:
         """Return the facts alone, or nothing but the word where there are none to tell of."""
-        headline, summary, findings = "", "", ()
-        if failure != NO_DATA:
-            single = single_facts(sheet, self.template.front.comparisons)
-            headline, summary, findings = plain_texts(single, self.template.front.language)
-        texts = [headline, summary, *(text for f in findings for text in (f.title, f.detail))]
+        single = () if failure == NO_DATA else single_facts(sheet, self.template.front.comparisons)
+        headline, summary, findings = (
+            plain_texts(single, self.template.front.language) if single else ("", "", ())
+        )
+        texts = [headline, summary, *(finding.detail for finding in findings)]
         return Analysis(
             headline=headline,
             summary=summary,

@@ -12,13 +12,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from kimi_provider.analysis.sanitize import clean, fenced, one_line
 from kimi_provider.analysis.words import NUMBER_WORDS
 from kimi_provider.client.messages import ChatRequest, Message
+from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.schemas import Usage, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kimi_provider.analysis.chunks import Chunk
     from kimi_provider.analysis.prompts import PromptTemplate
+    from kimi_provider.schemas import DatasetRef
 
 SCHEMA_NAME = "partial_findings"
 MAX_QUOTES = 3
@@ -167,6 +169,29 @@ def borne_out(found: PartialFindings, texts: Mapping[int, str]) -> tuple[tuple[P
                 )
             )
     return tuple(themes), refused
+
+
+def check_parts(parts: Sequence[PartResult], datasets: Mapping[str, DatasetRef]) -> dict[str, str]:
+    """Refuse parts that are not the whole of one text; return its dataset's name and content hash.
+
+    :raises ConfigurationError: if one is missing or there twice, or they were read from other data.
+    """
+    wanted = set(range(1, parts[0].of + 1))
+    numbers = [part.number for part in parts]
+    if sorted(numbers) != sorted(wanted) or len({part.of for part in parts}) > 1:
+        missing = ", ".join(map(str, sorted(wanted - set(numbers)))) or "none"
+        raise ConfigurationError(
+            f"partials: {len(numbers)} parts of a text in {parts[0].of}; missing: {missing}. Give what "
+            "all tasks of one plan returned, each once."
+        )
+    sources = {part.source for part in parts}
+    found = {name: ref.sha256 for name, ref in datasets.items() if {ref.sha256} == sources}
+    if not found:
+        raise ConfigurationError(
+            "partials: the parts were read from other data than the datasets given here; plan, read "
+            "and analyze the same fetch."
+        )
+    return dict([next(iter(found.items()))])
 
 
 def csv_of(rows: Iterable[Iterable[object]]) -> str:

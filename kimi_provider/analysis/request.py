@@ -11,7 +11,7 @@ from kimi_provider.analysis.sanitize import fenced, one_line
 from kimi_provider.client.messages import ChatRequest, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kimi_provider.analysis.prompts import PromptTemplate
     from kimi_provider.schemas import DatasetRef, FactSheet
@@ -62,11 +62,15 @@ def analysis_request(
     *,
     period: str | None,
     model: str | None,
+    rules: str = "",
+    blocks: Sequence[str] = (),
 ) -> ChatRequest:
     """Return the request for an analysis of the facts.
 
     :param parameters: the template's, typed.
     :param model: model id, in place of the template's.
+    :param rules: how to cite what is there beside the facts.
+    :param blocks: further data, fenced, behind the facts.
     :raises ConfigurationError: if the template's body asks for what is not there.
 
     What is the same from run to run comes first, so that the host's prefix cache holds it; what comes
@@ -87,8 +91,8 @@ def analysis_request(
     tables = fenced("tables", tables_csv(sheet))
     return ChatRequest(
         messages=(
-            Message.system(system_text(front.system, front.language)),
-            Message.user(f"{body}\n{facts}\n{tables}"),
+            Message.system("\n".join(filter(None, (system_text(front.system, front.language), rules)))),
+            Message.user("\n".join((body, facts, tables, *blocks))),
         ),
         model=model or front.model.model,
         max_tokens=front.model.max_tokens,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kimi_provider.analysis.database import Database
 from kimi_provider.analysis.facts import compute_facts
 from kimi_provider.analysis.metrics import Metric
-from kimi_provider.schemas import DatasetRef, FactSheet
+from kimi_provider.schemas import DatasetRef, FactSheet, FactTable, Lineage, TableColumn
 from kimi_provider.storage import reading, writing
 
 if TYPE_CHECKING:
@@ -60,6 +60,29 @@ METRICS = tuple(
     )
 )
 _QUOTES = "quotes"
+
+
+def announced(sheet: FactSheet) -> FactSheet:
+    """Return the sheet with the tables that the themes will be, still empty, to check charts against."""
+    tables = tuple(
+        FactTable(
+            id=metric.id,
+            label=metric.label or metric.id,
+            columns=(
+                *(TableColumn(name=name, label=name, key=True) for name in metric.key),
+                *(
+                    TableColumn(name=name, label=column.label or name)
+                    for name, column in metric.columns.items()
+                    if name not in metric.key
+                ),
+            ),
+            rows=(),
+            lineage=Lineage(sql=metric.sql),
+        )
+        for metric in METRICS
+        if metric.key
+    )
+    return FactSheet(facts=sheet.facts, tables=(*sheet.tables, *tables))
 
 
 def theme_sheet(

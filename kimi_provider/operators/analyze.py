@@ -91,7 +91,7 @@ class KimiAnalyzeOperator(BaseOperator):
         return analysis.model_dump(mode="json")
 
     async def _analyze(self, hook: KimiHook, context: Context, trace: Trace) -> Analysis:
-        from kimi_provider.analysis.analyst import analyze
+        from kimi_provider.analysis.analyst import AnalysisOptions, analyze
         from kimi_provider.analysis.budget import Budget
         from kimi_provider.analysis.prompts import PromptTemplate
         from kimi_provider.schemas import DatasetRef
@@ -107,6 +107,6 @@ class KimiAnalyzeOperator(BaseOperator):
                 datasets={name: (ref, open_uri(ref.uri)) for name, ref in references.items()},
                 params=self.parameters,
                 folder=folder,
-                model=self.model,
+                options=AnalysisOptions(model=self.model),
                 on_progress=self.log.info,
             )

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kimi_provider.analysis.analyst import analyze
+from kimi_provider.analysis.analyst import AnalysisOptions, analyze
 from kimi_provider.analysis.budget import Budget
 from kimi_provider.analysis.caller import Caller
 from kimi_provider.analysis.grounding import references
@@ -123,7 +123,7 @@ def job(write_template, write_dataset, tmp_path):
             params={"day": day},
             folder=tmp_path / "out",
             on_progress=lines.append,
-            **options,
+            options=AnalysisOptions(**options),
         )
 
     return prepared
@@ -389,7 +389,7 @@ def test_the_simulator_reads_the_facts_and_its_answer_holds(simulator, simulated
     assert analysis.usage.calls == chats(simulator) == 1
     kinds = [entry["kind"] for entry in trace_of(tmp_path)]
     assert [kind for kind in kinds if kind != "violation"] == (
-        ["prompt", "sql", "sql", "facts", "request", "reasoning", "answer", "usage"]
+        ["prompt", "sql", "sql", "facts", "strategy", "request", "reasoning", "answer", "usage"]
     )
     assert "sk-secret-key" not in (tmp_path / "out" / "trace.json").read_text()
 
