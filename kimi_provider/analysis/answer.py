@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import msgspec
 
 from kimi_provider.analysis.draft import REPAIR, SCHEMA_NAME, AnalysisDraft
 from kimi_provider.analysis.grounding import check
+from kimi_provider.analysis.grounding_policy import GroundingPolicy, Policy
+from kimi_provider.analysis.grounding_treatment import treated
 from kimi_provider.analysis.tokens import TokenEstimator
 from kimi_provider.client.messages import ChatRequest, ChatResult, Message
 from kimi_provider.client.request import model_of
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
     from kimi_provider.analysis.caller import Caller
     from kimi_provider.analysis.grounding import Violation
-    from kimi_provider.schemas import FactSheet
+    from kimi_provider.schemas import FactSheet, Grounding
 
 MAX_GROUNDING_REPAIRS = 1
 
@@ -36,6 +39,8 @@ class Answering:
     :param dates: the days that may be named.
     :param source: what the prompt is called in messages.
     :param on_progress: gets one line at a time about what is going on.
+    :param policy: what each check leads to.
+    :param entities: names that the text may hold beside those of the data and the prompt.
     """
 
     caller: Caller
@@ -44,27 +49,52 @@ class Answering:
     dates: Sequence[date]
     source: str
     on_progress: Callable[[str], None]
+    policy: GroundingPolicy = field(default_factory=GroundingPolicy)
+    entities: Sequence[str] = ()
     asked: list[ChatRequest] = field(default_factory=list)
+    grounding: Grounding | None = None
+    repairs: int = 0
+    request_ids: list[str] = field(default_factory=list)
 
     async def grounded(self, request: ChatRequest) -> tuple[AnalysisDraft, ChatResult]:
         """Ask until the answer holds nothing but what the facts do, or until the repairs are used up.
 
-        :raises UngroundedError: if it does not after its repair.
+        What is still objected to then is dropped, marked or left, as the policy says; ``grounding``
+        has what was found, ``repairs`` and ``request_ids`` how the answer came about.
+
+        :raises UngroundedError: if a strict check objects after the repair too, and the policy says
+            ``fail``, or nothing would be left of the answer.
         :raises ModelOutputError: if no answer can be read.
         """
+        vocabulary = [
+            *(message.content or "" for message in request.messages),
+            *self.entities,
+            *self.policy.names,
+        ]
+        earlier: list[Violation] = []
         for repairs_left in reversed(range(MAX_GROUNDING_REPAIRS + 1)):
             draft, result = await self._ask(request)
-            violations = check(draft, self.sheet, period=self.period, dates=self.dates)
+            self.request_ids += result.request_ids
+            violations = await asyncio.to_thread(
+                check,
+                draft,
+                self.sheet,
+                period=self.period,
+                dates=self.dates,
+                vocabulary=vocabulary,
+            )
             self._record(violations)
-            fatal = [violation for violation in violations if violation.fatal]
-            if not fatal:
-                return draft, result
+            fatal = [violation for violation in violations if self._is_strict(violation)]
+            if not fatal or (not repairs_left and self.policy.on_failure == "drop"):
+                return await self._treated(draft, violations, earlier), result
             self.on_progress(
                 f"The answer says {len(fatal)} things that the facts do not hold: {_summary(fatal)}"
                 + ("; asking for a repair" if repairs_left else "")
             )
             if not repairs_left:
                 break
+            earlier += violations
+            self.repairs += 1
             problems = "\n".join(f"- {violation}" for violation in violations)
             self.caller.trace.add("repair", reason="grounding", violations=len(violations))
             repair = Message.user(REPAIR.format(problems=problems))
@@ -77,6 +107,26 @@ class Answering:
             f"{_summary(fatal)}. What it said is in the trace; run the task again, or ask for less "
             f"in {self.source}."
         )
+
+    def _is_strict(self, violation: Violation) -> bool:
+        return violation.fatal and self.policy.of(violation.kind.check) is Policy.STRICT
+
+    async def _treated(
+        self, draft: AnalysisDraft, violations: Sequence[Violation], earlier: Iterable[Violation]
+    ) -> AnalysisDraft:
+        """Return the answer as it goes on: without, or with a mark at, what is objected to."""
+        still = {(violation.kind, violation.where, violation.excerpt) for violation in violations}
+        repaired = [v for v in earlier if (v.kind, v.where, v.excerpt) not in still]
+        try:
+            kept = treated(draft, violations, self.sheet, self.policy, repaired=repaired)
+        except UngroundedError:
+            await self._forget()
+            raise
+        self.grounding = kept.grounding
+        dropped = sum(issue.action == "dropped" for issue in kept.grounding.issues)
+        if dropped:
+            self.on_progress(f"Left out what the facts do not hold: {_summary(violations)}")
+        return kept.draft
 
     def _record(self, violations: Iterable[Violation]) -> None:
         for violation in violations:
