@@ -138,7 +138,7 @@ class _Delivery:
         for recipient in to:
             entry = await asyncio.to_thread(self._ledger.read, recipient)
             if entry is not None and entry.known in settled:
-                self.receipts[recipient.key] = entry.receipt(self._ledger.uri(recipient))
+                self.receipts[recipient.key] = entry.receipt(self._ledger.uri(recipient, entry))
             else:
                 self._entries[recipient.key] = entry
                 pending[recipient.key] = recipient
@@ -166,6 +166,8 @@ class _Delivery:
             for recipient in request.recipients:
                 before = self._entries[recipient.key]
                 begun.append(await asyncio.to_thread(self._ledger.begin, recipient, before))
+        except FileExistsError:
+            return await self._leave_to_other(request, begun)
         except Exception as error:  # noqa: BLE001 — object stores raise what their libraries do
             why = f"The ledger could not be written ({type(error).__name__}), so nothing was sent."
             verdict = Verdict(DeliveryStatus.FAILED, why, for_all=True)
@@ -176,8 +178,29 @@ class _Delivery:
         for recipient, entry in zip(request.recipients, begun, strict=True):
             after = entry.after(verdict, answer.message_id)
             self._entries[recipient.key] = after
-            self.receipts[recipient.key] = after.receipt(self._ledger.uri(recipient))
+            self.receipts[recipient.key] = after.receipt(self._ledger.uri(recipient, after))
             await self._write_down(recipient, after)
+        return verdict
+
+    async def _leave_to_other(self, request: Request, begun: Sequence[Entry]) -> Verdict:
+        """Leave a request to the process that has claimed one of its recipients first."""
+        verdict = Verdict(DeliveryStatus.FAILED, "Another run took a mail of the same request first.")
+        for recipient, entry in zip(request.recipients, begun, strict=False):
+            after = entry.after(verdict, None)
+            self._entries[recipient.key] = after
+            self.receipts[recipient.key] = after.receipt(self._ledger.uri(recipient, after))
+            await self._write_down(recipient, after)
+        for recipient in request.recipients[len(begun) :]:
+            known = await asyncio.to_thread(self._ledger.read, recipient)
+            if known is not None:
+                self.receipts[recipient.key] = known.receipt(self._ledger.uri(recipient, known))
+        for recipient in request.recipients:
+            self.receipts.setdefault(
+                recipient.key,
+                DeliveryReceipt(
+                    recipient=recipient.address, status=verdict.status, detail=verdict.detail
+                ),
+            )
         return verdict
 
     async def _write_down(self, recipient: Recipient, entry: Entry) -> None:
@@ -188,7 +211,7 @@ class _Delivery:
                 "A mail is %s, but the ledger could not be written (%s): it still says sending, at %s.",
                 entry.status,
                 type(error).__name__,
-                self._ledger.uri(recipient),
+                self._ledger.uri(recipient, entry),
             )
 
     def _skip(self, request: Request, verdict: Verdict) -> None:

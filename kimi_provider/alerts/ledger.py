@@ -1,7 +1,9 @@
 """The ledger: what is known of each recipient's mail, written before and after each request.
 
-One small file a recipient, ``{message id}/{hash of the address}.json``, so that writers do not meet,
-names carry no address, and an event of the mail service, which tells both, finds its file.
+Two small files a recipient and try, so that names carry no address and an event of the mail service,
+which tells the message's id and the address, finds them. Before a request leaves,
+``{message id}/{hash of the address}.{try}.claim`` is created, which only one process can: of two runs at
+once, one sends. ``{hash of the address}.json`` says what came of the latest try.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pydantic import ValidationError
 
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.schemas import DeliveryReceipt, DeliveryStatus, Value
-from kimi_provider.storage import read_bytes, write_text
+from kimi_provider.storage import create_bytes, read_bytes, write_text
 
 if TYPE_CHECKING:
     from kimi_provider.alerts.addresses import Recipient
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
     from kimi_provider.storage import StoragePath
 
 _CUT_OFF = (
-    "An earlier try was cut off while it was sending: the mail may or may not have left. Look for it in "
-    "SendGrid's activity before sending it again."
+    "Another process is sending it, or was cut off while it was sending: the mail may or may not have "
+    "left. Look for it in SendGrid's activity before sending it again."
 )
 _UNREADABLE = "The ledger's entry cannot be read, so it is not known whether the mail left."
 
@@ -91,39 +93,38 @@ class Ledger:
             )
         self._folder = folder / message_id
 
-    def uri(self, recipient: Recipient) -> str:
+    def uri(self, recipient: Recipient, entry: Entry) -> str:
         """Where the recipient's entry lies; tells no address."""
-        return self._path(recipient).as_uri()
+        sending = entry.status == "sending"
+        path = self._claim(recipient, entry.tries) if sending else self._path(recipient)
+        return path.as_uri()
 
     def read(self, recipient: Recipient) -> Entry | None:
         """Return what is known of a recipient's mail, ``None`` if nothing was ever tried.
 
         :raises OSError: if the storage does not answer.
         """
-        try:
-            return Entry.model_validate_json(read_bytes(self._path(recipient)))
-        except FileNotFoundError:
-            return None
-        except ValidationError:
-            return Entry(
-                recipient=recipient.address,
-                status=DeliveryStatus.AMBIGUOUS,
-                detail=_UNREADABLE,
-                updated_at=datetime.now(UTC),
-            )
+        known = self._read(self._path(recipient), recipient)
+        # A claim beyond the latest outcome is a try that has not ended, or never will.
+        while claimed := self._read(self._claim(recipient, _tries(known) + 1), recipient):
+            if known is not None and known.detail == _UNREADABLE:
+                known = known.model_copy(update={"tries": claimed.tries})
+            else:
+                known = claimed
+        return known
 
     def begin(self, recipient: Recipient, before: Entry | None) -> Entry:
-        """Write that a request for the recipient is about to leave.
+        """Claim the next try, and write that a request for the recipient is about to leave.
 
+        :raises FileExistsError: if another process has claimed it; then this one may not send.
         :raises OSError: if the storage refuses; then nothing may be sent.
         """
-        tries = before.tries + 1 if before else 1
-        return self.write(
-            recipient,
-            Entry(
-                recipient=recipient.address, status="sending", tries=tries, updated_at=datetime.now(UTC)
-            ),
+        tries = _tries(before) + 1
+        entry = Entry(
+            recipient=recipient.address, status="sending", tries=tries, updated_at=datetime.now(UTC)
         )
+        create_bytes(self._claim(recipient, tries), entry.model_dump_json(indent=1).encode())
+        return entry
 
     def write(self, recipient: Recipient, entry: Entry) -> Entry:
         """Write an entry in place of the one before.
@@ -133,6 +134,31 @@ class Ledger:
         write_text(self._path(recipient), entry.model_dump_json(indent=1))
         return entry
 
+    def _read(self, path: StoragePath, recipient: Recipient) -> Entry | None:
+        try:
+            return Entry.model_validate_json(read_bytes(path))
+        except FileNotFoundError:
+            return None
+        except ValidationError:
+            return Entry(
+                recipient=recipient.address,
+                status=DeliveryStatus.AMBIGUOUS,
+                # The name of a claim tells the try; of an outcome that cannot be read, nothing does.
+                tries=int(path.name.split(".")[1]) if path.name.endswith(".claim") else 0,
+                detail=_UNREADABLE,
+                updated_at=datetime.now(UTC),
+            )
+
     def _path(self, recipient: Recipient) -> StoragePath:
-        name = hashlib.sha256(recipient.key.encode()).hexdigest()[:32]
-        return self._folder / f"{name}.json"
+        return self._folder / f"{_name(recipient)}.json"
+
+    def _claim(self, recipient: Recipient, tries: int) -> StoragePath:
+        return self._folder / f"{_name(recipient)}.{tries}.claim"
+
+
+def _name(recipient: Recipient) -> str:
+    return hashlib.sha256(recipient.key.encode()).hexdigest()[:32]
+
+
+def _tries(entry: Entry | None) -> int:
+    return entry.tries if entry else 0

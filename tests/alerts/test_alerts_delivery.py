@@ -56,7 +56,9 @@ def statuses(receipts: tuple[DeliveryReceipt, ...]) -> list[str]:
 
 
 def entries(folder: Path) -> dict[str, dict[str, object]]:
-    found = [json.loads(file.read_text()) for file in (folder / ID).glob("*.json")]
+    # What was claimed, then what came of it.
+    files = [*(folder / ID).glob("*.claim"), *(folder / ID).glob("*.json")]
+    found = [json.loads(file.read_text()) for file in files]
     return {entry["recipient"].partition("@")[0]: entry for entry in found}
 
 
@@ -287,7 +289,7 @@ def test_recipients_of_one_request_share_its_fate(service, tmp_path: Path) -> No
 
 def test_a_truncated_entry_is_not_taken_for_unsent(service, tmp_path: Path) -> None:
     run(service, tmp_path, ANN)
-    (file,) = (tmp_path / ID).iterdir()
+    (file,) = (tmp_path / ID).glob("*.json")
     file.write_text(file.read_text()[:20])
     error = fails(service, tmp_path, ANN)
     assert statuses(error.receipts) == ["ambiguous"]
@@ -308,7 +310,7 @@ def test_a_ledger_that_cannot_be_written_sends_nothing(service, tmp_path: Path, 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "ann@example.org may not be written")
 
-    monkeypatch.setattr(Ledger, "write", refuse)
+    monkeypatch.setattr("kimi_provider.alerts.ledger.create_bytes", refuse)
     error = fails(service, tmp_path, ANN, BOB)
     assert service.requests == []
     assert statuses(error.receipts) == ["failed", "failed"]
@@ -321,10 +323,8 @@ def test_a_ledger_that_fails_after_sending_tells_the_truth(
 ) -> None:
     write = Ledger.write
 
-    def fail_at_the_end(self, recipient, entry):
-        if entry.status != "sending":
-            raise TimeoutError("ann@example.org")
-        return write(self, recipient, entry)
+    def fail_at_the_end(*_: object) -> None:
+        raise TimeoutError("ann@example.org")
 
     monkeypatch.setattr(Ledger, "write", fail_at_the_end)
     assert statuses(run(service, tmp_path, ANN)) == ["queued"]
@@ -333,6 +333,33 @@ def test_a_ledger_that_fails_after_sending_tells_the_truth(
     monkeypatch.setattr(Ledger, "write", write)
     assert statuses(fails(service, tmp_path, ANN).receipts) == ["ambiguous"]
     assert service.received == {"ann@example.org": 1}
+
+
+def test_of_two_runs_at_once_one_sends(service, tmp_path: Path) -> None:
+    both = [Ledger(tmp_path, ID), Ledger(tmp_path, ID)]
+    known = [ledger.read(ANN) for ledger in both]
+    both[0].begin(ANN, known[0])
+    with pytest.raises(FileExistsError):
+        both[1].begin(ANN, known[1])
+
+
+def test_runs_at_once_send_one_mail_a_recipient(service, tmp_path: Path) -> None:
+    client = SendGridClient(SendGridConfig("k", host=service.url))
+
+    async def one():
+        return await deliver(
+            MESSAGE, [ANN, BOB], message_id=ID, send=client.send, ledger=tmp_path, policy=FAST
+        )
+
+    async def all_at_once():
+        return await asyncio.gather(*(one() for _ in range(8)), return_exceptions=True)
+
+    ends = asyncio.run(all_at_once())
+    assert service.received == {"ann@example.org": 1, "bob@example.org": 1}
+    for end in ends:
+        receipts = end.receipts if isinstance(end, DeliveryError) else end
+        assert set(statuses(receipts)) <= {"queued", "ambiguous", "failed"}
+    assert {entry["status"] for entry in entries(tmp_path).values()} == {"queued"}
 
 
 def test_a_bug_in_one_send_does_not_cut_off_the_others(service, tmp_path: Path) -> None:
