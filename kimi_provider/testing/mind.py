@@ -9,7 +9,9 @@ import msgspec
 from kimi_provider.testing.analyst import SIGNATURE, write_analysis, write_reasoning
 from kimi_provider.testing.answers import Answer, ToolRequest
 from kimi_provider.testing.brief import read_brief
+from kimi_provider.testing.inquirer import QUERY_TOOL, first_query
 from kimi_provider.testing.instance import find_schema, minimal
+from kimi_provider.testing.reader import merge_themes, sort_records
 from kimi_provider.testing.strict_messages import text_of, texts
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from kimi_provider.testing.scenarios import Scenarios
 
 ANALYSIS = "analysis"
+_READERS = {"partial_findings": sort_records, "merged_themes": merge_themes}
 _ECHO_LENGTH = 200
 
 
@@ -46,6 +49,9 @@ def _structured(body: dict[str, Any]) -> Answer | None:
     prompt = "\n".join(texts(body["messages"], "system", "user"))
     schema = wanted["json_schema"]["schema"] if kind == "json_schema" else find_schema(prompt)
     name = wanted.get("json_schema", {}).get("name", ANALYSIS)
+    read = _READERS[name](prompt) if name in _READERS else None
+    if read is not None:
+        return Answer(content=_json(read))
     brief = read_brief(prompt) if name == ANALYSIS else None
     if brief is not None:
         value = write_analysis(brief)
@@ -98,5 +104,7 @@ def _tool_asked_for(body: dict[str, Any]) -> dict[str, Any] | None:
 
 def _call(tool: dict[str, Any]) -> Answer:
     function = tool["function"]
+    if function["name"] == QUERY_TOOL:
+        return Answer(tools=(ToolRequest(QUERY_TOOL, _json({"sql": first_query(tool)})),))
     arguments = minimal(function.get("parameters") or {"type": "object"})
     return Answer(tools=(ToolRequest(function["name"], _json(arguments)),))
