@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -48,7 +49,12 @@ def rows_at(body: Any, path: str | None) -> list[dict[str, Any]]:
     if not isinstance(found, list):
         raise SourceError(f"has no list of rows at {_place(walked)}, but {_described(found)}")
     for number, row in enumerate(found, start=1):
-        if not isinstance(row, dict):
+        if type(row) is not dict:
+            if isinstance(row, _Ambiguous):
+                raise SourceError(
+                    f"has at {_place(walked)} a list whose entry {number} has the column {row.twice!r} "
+                    "twice; rename one at the source"
+                )
             raise SourceError(
                 f"has at {_place(walked)} a list whose entry {number} is no object with columns, but "
                 f"{_described(row)}"
@@ -69,8 +75,58 @@ def _described(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
+class _Ambiguous(dict[str, Any]):
+    """An object that names something twice.
+
+    :ivar twice: what.
+    """
+
+    twice: str
+
+
+def _json(content: bytes) -> Any:
+    body = msgspec.json.decode(content)
+    return json.loads(content, object_pairs_hook=_pairs) if _maybe_twice(content, body) else body
+
+
 def _jsonl(content: bytes) -> list[Any]:
-    return msgspec.json.Decoder().decode_lines(content)
+    rows = msgspec.json.Decoder().decode_lines(content)
+    if not _maybe_twice(content, rows):
+        return rows
+    lines = content.decode().split("\n")
+    return [json.loads(line, object_pairs_hook=_pairs) for line in lines if line.strip()]
+
+
+def _maybe_twice(content: bytes, body: Any) -> bool:
+    """Whether a name may be in one object twice, of which the decoder would keep the last.
+
+    The names are counted in the text. Texts that hold JSON, or spaces before colons, count wrongly:
+    then the page is read again by a slower decoder, which looks.
+    """
+    written = content.count(b'":')
+    return written != _names(body, deep=False) and written != _names(body, deep=True)
+
+
+def _names(value: Any, *, deep: bool) -> int:
+    """Count the names in all objects; if not deep, without the cells of rows."""
+    if type(value) is dict:
+        inner = sum(_names(part, deep=deep) for part in value.values() if type(part) in {dict, list})
+        return len(value) + inner
+    if type(value) is list:
+        if deep:
+            return sum(_names(part, deep=True) for part in value)
+        return sum(len(part) for part in value if type(part) is dict)
+    return 0
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [name for name, _ in pairs]
+    ambiguous = _Ambiguous(found)
+    ambiguous.twice = next(name for name in names if names.count(name) > 1)
+    return ambiguous
 
 
 def _csv(content: bytes) -> list[dict[str, str | None]]:
@@ -92,7 +148,7 @@ def _csv_rows(reader: Iterator[list[str]]) -> Iterator[dict[str, str | None]]:
 
 
 _DECODERS: Mapping[Format, Callable[[bytes], Any]] = {
-    "json": msgspec.json.decode,
+    "json": _json,
     "jsonl": _jsonl,
     "csv": _csv,
 }

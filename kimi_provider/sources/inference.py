@@ -1,8 +1,7 @@
 """The type of each column, found over all of its values.
 
 The rows lie in a view, ``raw``, of raw JSON: ``7``, ``"007"``, ``null``. Per column, over all values
-that are
-not null:
+that are not null:
 
 - only ``true`` and ``false``: ``BOOLEAN``;
 - only whole numbers: ``BIGINT``; ``DECIMAL(38,0)`` where that is too small; beyond 38 digits

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kimi_provider.exceptions import SourceError
-from kimi_provider.sources.answers import decode
+from kimi_provider.sources.answers import decode, rows_at
 from kimi_provider.sources.spool import Spool
 
 TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30))  # noqa: DTZ001 — some have no zone
@@ -178,8 +178,28 @@ class TestNames:
         with pytest.raises(SourceError, match="'a' twice"):
             decode(b"a,b,a\n1,2,3", "csv")
 
-    def test_twice_in_one_object_the_last_counts(self):
-        assert decode(b'[{"a": 1, "a": 2}]', "json") == [{"a": 2}]
+    @pytest.mark.parametrize(
+        ("content", "kind"),
+        [
+            (b'[{"a": 1}, {"a": 1, "b": 2, "a": 3}]', "json"),
+            (b'[{"b" : "x"}, {"a" : 1, "b":{"c":1}, "a" :3}]', "json"),
+            (b'[{"b": "\\"a\\":"}, {"a": 1, "\\u0061": 2}]', "json"),
+            (b'{"a": 1}\n\n{"a": 1, "a": 1}', "jsonl"),
+        ],
+    )
+    def test_twice_in_one_row_are_refused_by_name_and_row(self, content, kind):
+        with pytest.raises(SourceError, match="entry 2 has the column 'a' twice"):
+            rows_at(decode(content, kind), None)
+
+    def test_twice_inside_a_cell_the_last_counts(self):
+        rows = rows_at(decode(b'{"data": [{"a": {"b": 1, "b": 2}}]}', "json"), "data")
+        assert rows == [{"a": {"b": 2}}]
+
+    @pytest.mark.parametrize("text", ['{"a": ":"}', '{"a":1}', 'a":', "\\", '\n":'])
+    def test_texts_that_look_like_names_are_texts(self, text):
+        row = {"a": text, "b": {text: [{"c": text}]}}
+        assert decode(json.dumps([row]).encode(), "json") == [row]
+        assert decode(json.dumps(row, ensure_ascii=False).encode(), "jsonl") == [row]
 
 
 class TestRaggedRows:
@@ -196,8 +216,6 @@ class TestRaggedRows:
             written(decode(content, "csv"))
 
     def test_that_are_no_objects_are_refused_by_their_number(self):
-        from kimi_provider.sources.answers import rows_at
-
         with pytest.raises(SourceError, match="entry 3 is no object"):
             rows_at([{}, {"a": 1}, [1]], None)
 
