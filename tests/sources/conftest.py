@@ -26,6 +26,12 @@ class Api:
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
     answer: object = None
+    server: ThreadingHTTPServer | None = None
+
+    def secure(self, context):
+        """Speak TLS from now on."""
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = self.url.replace("http://", "https://")
 
     def respond(self, *answers):
         """Answer with each of these in turn, and with the last one from then on."""
@@ -64,6 +70,7 @@ def api():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.api = Api(url=f"http://127.0.0.1:{server.server_address[1]}")
+    server.api.server = server
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield server.api

@@ -7,13 +7,21 @@ import gzip
 import json
 import logging
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from kimi_provider.exceptions import ConfigurationError, SourceError, SourceUnavailableError
 from kimi_provider.sources import retry
@@ -29,6 +37,15 @@ from kimi_provider.sources.spool import Spool
 
 SECRET = "Bearer s3cr3t-key"
 ROWS = [{"id": i, "name": f"n{i}"} for i in range(25)]
+
+
+@pytest.fixture
+def secure_api(api, certificate):
+    """The same server behind TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    api.secure(context)
+    return api
 
 
 @pytest.fixture(autouse=True)
@@ -270,6 +287,51 @@ class TestRetries:
         message = refusal(SourceUnavailableError, base_url=url, query={"key": "s3cr3t"}, tries=1)
         assert url.replace("user:s3cr3t@", "") + "/rows" in message
         assert SourceUnavailableError.retryable
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for the loopback, signed by itself: the paths of it and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = tmp_path / "tls.pem", tmp_path / "tls.key"
+    files[0].write_bytes(signed.public_bytes(Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return files
+
+
+class TestWay:
+    def test_certificates_are_checked(self, secure_api, certificate, fetch, refusal):
+        secure_api.respond(ROWS)
+        assert "cannot be reached" in refusal(SourceUnavailableError, base_url=secure_api.url, tries=1)
+        assert not secure_api.asked
+
+    def test_authorities_can_be_named(self, secure_api, certificate, fetch):
+        secure_api.respond(ROWS)
+        settings = {"verify": str(certificate[0]), "cert": tuple(map(str, certificate))}
+        assert fetch(base_url=secure_api.url, **settings).rows == 25
+
+    def test_the_check_can_be_left_out(self, secure_api, fetch):
+        secure_api.respond(ROWS)
+        assert fetch(base_url=secure_api.url, verify=False).rows == 25
+
+    def test_a_proxy_is_asked(self, api, fetch):
+        api.respond(ROWS)
+        assert fetch(base_url="http://data.invalid", proxy=api.url).rows == 25
+        assert api.asked[0].headers["Host"] == "data.invalid"
 
 
 class TestRefusals:
