@@ -179,3 +179,25 @@ def fetching(rounds: int) -> dict[str, Figures]:
     table(f"CSV to Parquet ({size} rows: {made['what']})", head, rows)
     note_failures(results)
     return results
+
+
+def charting(rounds: int) -> dict[str, Figures]:
+    """How many charts a second are drawn: medians of runs in turn."""
+    ways = {"kimi": "this provider (Vega-Lite)", "matplotlib": "matplotlib"}
+    taken: dict[str, list[Figures]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way in ways:
+            taken[way].append(start("charting.py", way, 5))
+    results = {way: medians(all_) for way, all_ in taken.items()}
+    rows = [
+        [
+            ways[way],
+            *(number(figures, "charts_s", "{:.1f}"), ratio(figures, results["kimi"], "charts_s")),
+            *(number(figures, "cpu_ms"), number(figures, "kib"), number(figures, "first_s", "{:.1f}")),
+        ]
+        for way, figures in results.items()
+    ]
+    head = ["", "charts/s", "/ this provider", "CPU ms each", "KiB each", "first three, s"]
+    table("Charts as PNG, 1,184 px wide: a line, bars, a heat map", head, rows)
+    note_failures(results)
+    return results

@@ -16,12 +16,12 @@ import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from compare import fetching, grounding, imports, in_flight, memory, plain_calls, streams
+from compare import charting, fetching, grounding, imports, in_flight, memory, plain_calls, streams
 from processes import loopback
 from report import LABELS, Figures, say
 
 NEEDS = {"openai": "openai", "openai-raised": "openai", "pydantic-ai": "pydantic_ai"}
-SECTIONS = ("stream", "plain", "memory", "held", "imports", "grounding", "fetch")
+SECTIONS = ("stream", "plain", "memory", "held", "imports", "grounding", "fetch", "charts")
 
 
 def installed(name: str) -> bool:
@@ -106,6 +106,8 @@ def main() -> int:
             imports(given.rounds)
         if "grounding" in given.only:
             grounding()
+        if "charts" in given.only:
+            charting(given.rounds)
         if "fetch" in given.only:
             fetching(given.rounds)
     return 0 if bars(results, given.calls) else 1
