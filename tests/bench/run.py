@@ -102,14 +102,12 @@ def main() -> int:
         if "held" in given.only:
             peers = [peer for peer in here if peer != "kimi-whole"]
             results["held"] = in_flight(url, peers, given.calls)
-        if "imports" in given.only:
-            imports(given.rounds)
+        alone = {"imports": imports, "charts": charting, "fetch": fetching}
+        for section in given.only:
+            if section in alone:
+                alone[section](given.rounds)
         if "grounding" in given.only:
             grounding()
-        if "charts" in given.only:
-            charting(given.rounds)
-        if "fetch" in given.only:
-            fetching(given.rounds)
     return 0 if bars(results, given.calls) else 1
 
 
