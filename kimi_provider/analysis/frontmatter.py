@@ -105,7 +105,8 @@ class FrontMatter(Value):
             for name in metric.compare or ():
                 _known(f"metrics: {metric.id}: compare", name, comparisons)
         for chart in self.charts:
-            if metrics and not self.automatic:
+            # Themes are tables too, which reading the text makes.
+            if metrics and not self.automatic and not self.text and self.strategy != "map_reduce":
                 _known(f"charts: {chart.title!r}: table", chart.table, metrics)
         return self
 
