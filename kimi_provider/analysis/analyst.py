@@ -138,6 +138,7 @@ class _Run:
     async def analysis(self, trace_uri: str) -> Analysis:
         self.refs = {name: ref for name, (ref, _) in self.datasets.items()}
         self.parameters = self.template.parameters(self.params)
+        self.template = self.template.spoken(self.parameters)
         self.period = self.options.period or self.template.period(self.parameters)
         self._trace_prompt()
         sheet = FactSheet(facts=())
@@ -299,6 +300,7 @@ class _Run:
             trace_uri=trace_uri,
             model=result.model,
             simulated=result.system_fingerprint == SIMULATOR,
+            language=self.template.front.language or "en",
             strategy=strategy,
             usage=usage + self.caller.usage,
         )
@@ -323,6 +325,7 @@ class _Run:
             trace_uri=trace_uri,
             model="",
             failure=failure,
+            language=self.template.front.language or "en",
             strategy=strategy,
             usage=self.caller.usage,
         )

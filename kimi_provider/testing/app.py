@@ -10,6 +10,7 @@ import msgspec
 
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.testing import (
+    airflow_api,
     batch_api,
     control,
     data_api,
@@ -65,6 +66,12 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v3/user/scheduled_sends/{id}", sendgrid_api.read_schedule),
     ("DELETE", "/v3/user/scheduled_sends/{id}", sendgrid_api.unschedule),
     ("GET", "/data/{name}", data_api.read),
+    ("GET", "/api/v2/dags/{dag_id}/dagRuns", airflow_api.dag_runs),
+    (
+        "GET",
+        "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances",
+        airflow_api.task_instances,
+    ),
     ("GET", "/mailbox", mailbox_page.listing),
     ("GET", "/mailbox/{number}", mailbox_page.message),
     ("GET", "/mailbox/{number}/html", mailbox_page.html),
