@@ -18,7 +18,7 @@ from kimi_provider.alerts.history import History
 from kimi_provider.schemas import AlertEvent, Severity, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _PLANS = 20
 
@@ -114,6 +114,18 @@ class Item(Value):
         """Name of the receiver's group among what waits for digests."""
         return f"{self.receiver}:{self.dedup_key}"
 
+    def only(self, keys: Collection[str]) -> Item:
+        """Return the notification with these of its alerts."""
+        chosen = [n for n, key in enumerate(self.keys) if key in keys]
+        return self.model_copy(
+            update={
+                "keys": tuple(self.keys[n] for n in chosen),
+                "events": tuple(self.events[n] for n in chosen),
+                "why": tuple(self.why[n] for n in chosen),
+                "before": {key: told for key, told in self.before.items() if key in keys},
+            }
+        )
+
 
 class Plan(Value):
     """What one run had to tell. ``made_at`` is the clock's time, ``at`` the run's logical date."""
@@ -170,38 +182,62 @@ class Book(Value):
         return book.untold(item, plan.at) if item.progress is Progress.FAILED else book
 
     def untold(self, item: Item, at: datetime) -> Book:
-        """Return the book with the receiver knowing what it knew before; a digest is due again."""
+        """Return the book with the receiver knowing what it knew before; a digest is due again.
+
+        Of what a later run has told meanwhile, the receiver knows that.
+        """
         if item.digest:
             again = Held(receiver=item.receiver, due=at, keys=item.keys, events=item.events)
             return self.model_copy(update={"held": self.held | {item.group: again}})
-        return self._knowing(item, item.before)
+        standing = self.standing(item, at)
+        known = {key: before for key, before in item.before.items() if key in standing}
+        return self._knowing(item.receiver, known)
 
-    def retold(self, item: Item, at: datetime) -> Book | None:
-        """Return the book with the receiver told after all; ``None`` if another run told it since."""
+    def retold(self, item: Item, at: datetime) -> tuple[Book, Item]:
+        """Return the book with the receiver told after all, and the notification.
+
+        It has no more what a later run has told meanwhile; it may be empty.
+        """
         if item.digest:
-            if item.group not in self.held:
-                return None
             held = {name: one for name, one in self.held.items() if name != item.group}
-            return self.model_copy(update={"held": held})
-        for key, before in item.before.items():
-            state = self.alerts.get(key)
-            if (state.told.get(item.receiver) if state else before) != before:
-                return None
+            left = item.only(item.keys if item.group in self.held else ())
+            return self.model_copy(update={"held": held}), left
+        left = item.only(tuple(key for key in item.keys if self._unchanged(item, key)))
         told = {
             key: Told(firing=event.status == "firing", severity=event.severity, at=at)
-            for key, event in zip(item.keys, item.events, strict=True)
-            if key in item.before
+            for key, event in zip(left.keys, left.events, strict=True)
+            if key in left.before
         }
-        return self._knowing(item, told)
+        return self._knowing(item.receiver, told), left
 
-    def _knowing(self, item: Item, known: Mapping[str, Told | None]) -> Book:
+    def standing(self, item: Item, at: datetime) -> tuple[str, ...]:
+        """Return the alerts of a notification of which no later run has told its receiver.
+
+        :param item: the notification.
+        :param at: the logical date of its run.
+        """
+        return tuple(
+            key for key in item.keys if key not in item.before or self._told_at(item, key) == at
+        )
+
+    def _told_at(self, item: Item, key: str) -> datetime | None:
+        state = self.alerts.get(key)
+        told = state.told.get(item.receiver) if state else None
+        return told.at if told else None
+
+    def _unchanged(self, item: Item, key: str) -> bool:
+        state = self.alerts.get(key)
+        before = item.before.get(key)
+        return key not in item.before or (state.told.get(item.receiver) if state else before) == before
+
+    def _knowing(self, receiver: str, known: Mapping[str, Told | None]) -> Book:
         alerts = dict(self.alerts)
         for key, told in known.items():
             state = alerts.get(key)
             if state is None:
                 continue
-            others = {name: one for name, one in state.told.items() if name != item.receiver}
-            now = others if told is None else {**others, item.receiver: told}
+            others = {name: one for name, one in state.told.items() if name != receiver}
+            now = others if told is None else {**others, receiver: told}
             alerts[key] = state.model_copy(update={"told": now})
         return self.model_copy(update={"alerts": alerts})
 

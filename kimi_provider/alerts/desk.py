@@ -122,8 +122,12 @@ class Desk:
         """
         return self._store.update(lambda book: self._plan(book, rules, material, attention))
 
-    def claim(self, item: Item) -> Claim:
-        """Write down that a notification is about to leave, unless it did, or another try sends it."""
+    def claim(self, item: Item) -> tuple[Claim, Item]:
+        """Write down that a notification is about to leave, unless it did, or another try sends it.
+
+        :returns: whether it may leave, and the notification as it is now: without what a later run has
+            told meanwhile.
+        """
         return self._store.update(lambda book: self._claim(book, item))
 
     def close(self, item: Item, progress: Progress, detail: str = "") -> None:
@@ -178,22 +182,23 @@ class Desk:
         book = book.model_copy(update={"history": history}).with_plan(plan)
         return book, Opening(seen, decisions, items)
 
-    def _claim(self, book: Book, item: Item) -> tuple[Book, Claim]:
+    def _claim(self, book: Book, item: Item) -> tuple[Book, tuple[Claim, Item]]:
         plan = book.plan_of(self._run_id)
         current = next((one for one in plan.items if one.id == item.id), None) if plan else None
         if plan is None or current is None or current.progress is Progress.SENT:
-            return book, Claim.DONE
+            return book, (Claim.DONE, current or item)
         doubtful = current.progress in {Progress.SENDING, Progress.AMBIGUOUS}
         if doubtful and not self._settings.resend_ambiguous:
             lost = current.model_copy(update={"progress": Progress.AMBIGUOUS})
-            return book.with_item(self._run_id, lost), Claim.AMBIGUOUS
+            return book.with_item(self._run_id, lost), (Claim.AMBIGUOUS, lost)
         if current.progress is Progress.FAILED:
-            again = book.retold(current, plan.at)
-            if again is None:
-                return book, Claim.SUPERSEDED
-            book = again
-        begun = current.model_copy(update={"progress": Progress.SENDING, "detail": ""})
-        return book.with_item(self._run_id, begun), Claim.SEND
+            again, left = book.retold(current, plan.at)
+        else:
+            again, left = book, current.only(book.standing(current, plan.at))
+        if not left.keys:
+            return book, (Claim.SUPERSEDED, current)
+        begun = left.model_copy(update={"progress": Progress.SENDING, "detail": ""})
+        return again.with_item(self._run_id, begun), (Claim.SEND, begun)
 
 
 def receipt_of(item: Item, progress: Progress, detail: str = "") -> DeliveryReceipt:

@@ -110,9 +110,11 @@ class Telling:
                 "or a route to another receiver."
             )
         hook = SendGridHook(self.mail.sendgrid_conn_id)
-        message = self._message(hook, item)
-        if self.desk.claim(item) is Claim.SUPERSEDED:
+        self._message(hook, item)  # what cannot be made is no claim
+        claim, item = self.desk.claim(item)
+        if claim is Claim.SUPERSEDED:
             return ()
+        message = self._message(hook, item)
         # Whatever else the claim says, the ledger decides: it knows of each recipient what left.
         ti = context["ti"]
         scope = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index or 0)
@@ -132,8 +134,10 @@ class Telling:
         return receipts
 
     def _notify(self, item: Item, notifier: Any, context: Context) -> tuple[DeliveryReceipt, ...]:
-        claim = self.desk.claim(item)
-        if claim in {Claim.DONE, Claim.SUPERSEDED}:
+        claim, item = self.desk.claim(item)
+        if claim is Claim.SUPERSEDED:
+            return ()
+        if claim is Claim.DONE:
             return (receipt_of(item, Progress.SENT),)
         if claim is Claim.AMBIGUOUS:
             raise _not_told(item, Progress.AMBIGUOUS, "an earlier try was cut off while it told it")

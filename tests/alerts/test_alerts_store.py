@@ -112,7 +112,7 @@ def test_two_runs_at_once_do_not_both_tell(tmp_path: Path) -> None:
         def work(run_id: str, folder: Path = folder, barrier: Barrier = barrier) -> int:
             one = desk(folder, run_id)
             barrier.wait()
-            return sum(one.claim(item) is Claim.SEND for item in opened(one))
+            return sum(one.claim(item)[0] is Claim.SEND for item in opened(one))
 
         with ThreadPoolExecutor(2) as pool:
             assert sum(pool.map(work, ["a", "b"])) == 1
@@ -122,10 +122,10 @@ def test_two_tries_of_one_run_do_not_both_tell(tmp_path: Path) -> None:
     first, second = desk(tmp_path, "a"), desk(tmp_path, "a")
     (item,), (same,) = opened(first), opened(second)
     assert item.id == same.id
-    assert first.claim(item) is Claim.SEND
-    assert second.claim(same) is Claim.AMBIGUOUS
+    assert first.claim(item)[0] is Claim.SEND
+    assert second.claim(same)[0] is Claim.AMBIGUOUS
     first.close(item, Progress.SENT)
-    assert second.claim(same) is Claim.DONE
+    assert second.claim(same)[0] is Claim.DONE
 
 
 def test_what_failed_is_told_by_the_retry_or_by_the_next_run_and_not_by_both(tmp_path: Path) -> None:
@@ -133,14 +133,14 @@ def test_what_failed_is_told_by_the_retry_or_by_the_next_run_and_not_by_both(tmp
         folder = tmp_path / str(retry_first)
         first = desk(folder, "a")
         (item,) = opened(first)
-        assert first.claim(item) is Claim.SEND
+        assert first.claim(item)[0] is Claim.SEND
         first.close(item, Progress.FAILED, "refused")
         if retry_first:
-            assert desk(folder, "a").claim(opened(first)[0]) is Claim.SEND
+            assert desk(folder, "a").claim(opened(first)[0])[0] is Claim.SEND
             assert opened(desk(folder, "b", START + timedelta(hours=1))) == []
         else:
             assert len(opened(desk(folder, "b", START + timedelta(hours=1)))) == 1
-            assert desk(folder, "a").claim(item) is Claim.SUPERSEDED
+            assert desk(folder, "a").claim(item)[0] is Claim.SUPERSEDED
 
 
 def test_a_cleared_run_is_silent_unless_told(tmp_path: Path) -> None:
@@ -148,19 +148,21 @@ def test_a_cleared_run_is_silent_unless_told(tmp_path: Path) -> None:
     (item,) = opened(first)
     first.claim(item)
     first.close(item, Progress.SENT)
-    assert desk(tmp_path, "a").claim(opened(desk(tmp_path, "a"))[0]) is Claim.DONE
+    assert desk(tmp_path, "a").claim(opened(desk(tmp_path, "a"))[0])[0] is Claim.DONE
     loud = desk(tmp_path, "a", settings=AlertSettings(tell_cleared=True))
     (again,) = opened(loud)
     assert again.id != item.id
-    assert loud.claim(again) is Claim.SEND
+    assert loud.claim(again)[0] is Claim.SEND
 
 
 def test_an_ambiguous_one_is_sent_again_only_when_told(tmp_path: Path) -> None:
     first = desk(tmp_path, "a")
     (item,) = opened(first)
     first.claim(item)
-    assert desk(tmp_path, "a").claim(item) is Claim.AMBIGUOUS
-    assert desk(tmp_path, "a", settings=AlertSettings(resend_ambiguous=True)).claim(item) is Claim.SEND
+    assert desk(tmp_path, "a").claim(item)[0] is Claim.AMBIGUOUS
+    assert (
+        desk(tmp_path, "a", settings=AlertSettings(resend_ambiguous=True)).claim(item)[0] is Claim.SEND
+    )
 
 
 def test_the_opening_explains_each_rule_and_each_decision(tmp_path: Path) -> None:
