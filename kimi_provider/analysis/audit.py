@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from kimi_provider.analysis.answer import Answering
     from kimi_provider.analysis.grounding_policy import GroundingPolicy
+    from kimi_provider.analysis.prompts import PromptTemplate
     from kimi_provider.schemas import Analysis, Fact, FactSheet, Grounding
     from kimi_provider.storage import StoragePath
 
@@ -71,6 +74,36 @@ def audit_record(
         "footnotes": [_footnote(number, facts[name]) for name, number in numbers.items()],
         "issues": [issue.model_dump(mode="json") for issue in grounding.issues],
     }
+
+
+async def audited(
+    analysis: Analysis,
+    sheet: FactSheet,
+    answering: Answering,
+    template: PromptTemplate,
+    folder: StoragePath,
+) -> Analysis:
+    """Write the audit record of an analysis into its folder; return the analysis with its grounding.
+
+    :param answering: got the answer; says what was found in it, and how it came about.
+    :param folder: gets ``audit.json``.
+    """
+    if answering.grounding is None:
+        return analysis
+    record = audit_record(
+        analysis,
+        sheet,
+        grounding=answering.grounding,
+        policy=answering.policy,
+        template=template.name,
+        template_sha256=template.sha256,
+        request_ids=answering.request_ids,
+        repairs=answering.repairs,
+    )
+    path = folder / FILE
+    await asyncio.to_thread(write_audit, path, record)
+    grounding = answering.grounding.model_copy(update={"audit_uri": path.as_uri()})
+    return analysis.model_copy(update={"grounding": grounding})
 
 
 def write_audit(path: StoragePath, record: Mapping[str, JsonValue]) -> None:

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 _BEFORE, _AFTER = 6, 3  # words between a claim and the change it speaks of
 _STEADY = 0.05  # a change below this share is still "unchanged"
 _BOUNDING = frozenset({"than", "to", "niż", "od"})
+_AMOUNTING = frozenset(
+    ["wyniósł", "wyniosła", "wyniosło", "wyniosły", "sięgnął", "sięgnęła", "osiągnął", "osiągnęła", "osiągnęło", "stood", "stands", "reached", "hit", "came", "amounted"]
+)
+_BESIDES = frozenset(["than", "niż", "od", "the", "a", "of", "its", "their", "level", "figure", "value"])
 _AGAINST = frozenset({"than", "niż", "od", "above", "below", "exceeds", "exceeded", "exceeding"})
 
 
@@ -127,7 +131,9 @@ class Directions:
                     chosen = {comparison}
                 return self._moved(said, fact, chosen)
             return ""
-        if clause[said.at].lower in ADJACENT_ONLY and not _is_predicate(clause, said.at):
+        if clause[said.at].lower in ADJACENT_ONLY and not (
+            _is_predicate(clause, said.at) or _is_comparison(clause, said.at)
+        ):
             return ""
         named = self._index.called(clause)
         if named:
@@ -137,17 +143,25 @@ class Directions:
                 return self._moved(said, only, chosen_of.get(only.id, set()))
             return wrong[0] if all(wrong) else ""
         first = clause[0].lower
-        if only is not None and (first in PRONOUNS or self._leads(clause, number, said)):
+        if only is not None and (first in PRONOUNS or self._leads(sentence, number, said)):
             return self._moved(said, only, {c for _, c in compared})
         if not sentence.cited and self._last is not None and first in PRONOUNS:
             return self._moved(said, self._last, set())
         return ""
 
     @staticmethod
-    def _leads(clause: Sequence[Token], number: int, said: _Said) -> bool:
-        """Whether a clause without a figure is the main one of its sentence."""
-        first = clause[0].lower
-        return first not in SUBORDINATING and (number == 0 or said.at == 0)
+    def _leads(sentence: Sentence, number: int, said: _Said) -> bool:
+        """Whether a clause without a figure of its own speaks of the figure that its sentence cites."""
+        clauses = sentence.clauses
+        if clauses[number][0].lower in SUBORDINATING:
+            return False
+        following = clauses[number + 1][0] if number + 1 < len(clauses) else None
+        goes_on = following is not None and (
+            following.cited is not None
+            or following.lower in PREPOSITIONS
+            or any(token.lower in _AMOUNTING for token in clauses[number + 1][1:3])
+        )
+        return said.at == 0 or (number == 0 and goes_on)
 
     def _pair(self, clause: Sequence[Token], said: _Said, cited: list[tuple[int, Token]]) -> str | None:
         """Hold "[[a]] is higher than [[b]]" against the two values; ``None`` where it is no such."""
@@ -194,9 +208,8 @@ class Directions:
                 nearest = (distance, fact)
         return nearest[1] if nearest else None
 
-    @staticmethod
     def _value(  # noqa: C901 — the two sides of a claim
-        clause: Sequence[Token], said: _Said, cited: list[tuple[int, Token]]
+        self, clause: Sequence[Token], said: _Said, cited: list[tuple[int, Token]]
     ) -> str | None:
         """Return the cited value that a claim moves to, or that is said to be higher or lower."""
         word = clause[said.at].lower
@@ -204,10 +217,14 @@ class Directions:
             if said.at < at <= said.at + _BEFORE:
                 if any(said.at < other < at for other, _ in cited):
                     break
-                before = clause[at - 1].lower
-                if before not in PREPOSITIONS:
+                between = {t.lower for t in clause[said.at + 1 : at]}
+                against = word in {"above", "below", "powyżej", "poniżej"} or between & _AGAINST
+                if against and between <= _BESIDES and self._is_baseline(token):
+                    return token.cited
+                if clause[at - 1].lower not in PREPOSITIONS:
                     continue
-                if word in ADJACENT_ONLY and not _is_predicate(clause, said.at):
+                opens = said.at == 0 and clause[at - 1].lower in {"from", "z", "ze"}
+                if word in ADJACENT_ONLY and not opens and not _is_predicate(clause, said.at):
                     continue
                 if word in {"more", "less", "fewer", "więcej", "mniej"}:
                     continue
@@ -223,6 +240,10 @@ class Directions:
                     return token.cited if direct else None
                 return None
         return None
+
+    def _is_baseline(self, token: Token) -> bool:
+        fact = self._index.facts.get(token.cited or "")
+        return fact is not None and not fact.change and bool(self._index.base(fact.id)[1])
 
     def _moved(self, said: _Said, fact: Fact | None, chosen: set[str]) -> str:
         """Hold a claim against how a value stands to what it is compared with."""
@@ -257,6 +278,11 @@ def _is_predicate(clause: Sequence[Token], at: int) -> bool:
     """Whether a word such as "up" stands behind a verb of being or moving."""
     before = [token.lower for token in clause[max(0, at - 3) : at]]
     return any(word in MOVING for word in before) or (bool(before) and before[-1] in {"w", "we"})
+
+
+def _is_comparison(clause: Sequence[Token], at: int) -> bool:
+    """Whether something is compared: "fewer cancellations than"."""
+    return any(token.lower in {"than", "niż"} for token in clause[at + 1 : at + 6])
 
 
 def _sign(value: object) -> str:

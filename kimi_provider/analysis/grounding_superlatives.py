@@ -27,6 +27,7 @@ _RANKS = {
     **dict.fromkeys(("fourth", "czwarty", "czwarta", "czwarte", "4th"), 4),
     **dict.fromkeys(("fifth", "piąty", "piąta", "piąte", "5th"), 5),
 }
+_OF_TWO = frozenset({"compared", "both", "two", "dwóch", "obu", "porównywanych"})
 _AMONG = frozenset({"among", "wśród", "jeden", "jedna", "jedno", "jednym", "jedną"})
 _DETERMINERS = word_set("""
     the its their his our whose a with had has have saw sees
@@ -109,7 +110,7 @@ def _wrong(  # noqa: PLR0917 — its place among its neighbors
             return ""
         cell = index.cells.get(fact.id)
         if cell is None:
-            return _wrong_alone(fact, extreme)
+            return _wrong_alone(fact, extreme, sentence)
         return _verdict(index, cell, fact, extreme, rank, among=among)
     return _wrong_by_name(index, clause, sentence, extreme, rank, among=among)
 
@@ -154,7 +155,7 @@ def _wrong_by_name(
         ]
         verdicts = [_verdict(index, cell, fact, extreme, rank, among=among) for cell, fact in every]
         return verdicts[0] if verdicts and all(verdicts) else ""
-    verdicts = [_wrong_alone(fact, extreme) for fact in facts]
+    verdicts = [_wrong_alone(fact, extreme, sentence) for fact in facts]
     return verdicts[0] if verdicts and all(verdicts) else ""
 
 
@@ -162,9 +163,10 @@ def _id(cell: Cell) -> str:
     return cell.table.rows[cell.row][cell.column]
 
 
-def _wrong_alone(fact: Fact, extreme: Extreme) -> str:
+def _wrong_alone(fact: Fact, extreme: Extreme, sentence: Sentence) -> str:
     """Judge a figure of no table: it is an extreme only among what it is compared with."""
-    if len(fact.comparisons) > 1 and isinstance(fact.value, Decimal):
+    least = 1 if any(token.lower in _OF_TWO for token in sentence.tokens) else 2
+    if len(fact.comparisons) >= least and isinstance(fact.value, Decimal):
         directions = {comparison.direction for comparison in fact.comparisons}
         if len(directions) == 1 and directions & _directions(extreme, fact):
             return ""

@@ -21,7 +21,7 @@ UP: Final = (
 DOWN: Final = (
     "(?:decreas|declin|reduc|plung|plummet|tumbl|slump|slid|dip|drop|shrink|lessen|diminish|dwindl|"
     "retreat|weaken|narrow|shorten|crash|collaps|nosediv|trim|erod|ebb|fall|eas|subsid|abat|contract|"
-    "reced|deflat|moderat|soften|slow|sink|sag|wan|taper|curtail)(?:p?p?m?g?n?"
+    "reced|deflat|moderat|soften|slow|sink|sag|wan|taper|curtail|slip|backslid|dent|whittl|thin|cool|fad|lag)(?:p?p?m?g?n?"
     f"{_ENDINGS})|fell|fallen|sank|sunk|shrank|shrunk(?:en)?|lower|lowered|smaller|shorter|fewer|less|lighter|"
     "below|beneath|down|downwards?|downtick|downturn|downswing|reductions?|contraction|slide|slowdown|"
     "shrinkage|erosion|undershot|cut"
@@ -106,7 +106,7 @@ HISTORY: Final = (
     r"on record|record[ -](?:high|low|number|level|breaking|setting|day|week|figure|value|pace|total)s?|"
     r"record-\w+|(?:a|an|new|another|the|all-time|absolute) record(?! of)\b|all-time|of all time|unprecedented|"
     r"never before|never (?:been|seen|had)|historic(?:ally)?(?: (?:high|low|peak|best|worst))|"
-    r"than ever|(?:for )?the first time (?:ever|in|since)|in living memory|unheard[- ]of|unmatched|unrivall?ed"
+    r"than ever|never (?:have|has|had|was|were|did)\b[^.!?]{0,60}\b(?:so|this|such|as)\b|since records began|(?:for )?the first time (?:ever|in|since)|in living memory|unheard[- ]of|unmatched|unrivall?ed"
 )
 SCOPES: Final = (
     r"ever|in (?:years|decades|months|weeks|history|memory|recent memory|living memory)|(?:of|in|this|so far this) "
