@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kimi_provider.analysis.answer import Answering
+from kimi_provider.analysis.audit import audited
 from kimi_provider.analysis.computing import check_sheet, compute_sheet, single_facts
 from kimi_provider.analysis.database import Database
 from kimi_provider.analysis.fallback import MODEL_FAILURES, NO_DATA, failure_word, plain_texts
 from kimi_provider.analysis.grounding import chart_problem, references, without_repeated_units
+from kimi_provider.analysis.grounding_policy import GroundingPolicy
 from kimi_provider.analysis.map_reduce import SIMULATOR
 from kimi_provider.analysis.metrics import shifted
 from kimi_provider.analysis.partial import check_parts
@@ -64,6 +66,7 @@ class AnalysisOptions:
         raises it.
     :param reports_no_data: whether data that has nothing to write about gives an empty analysis.
     :param parts: what was found in all chunks of the text, where others have read it.
+    :param grounding: what each check of the text leads to.
     """
 
     period: str | None = None
@@ -72,6 +75,7 @@ class AnalysisOptions:
     falls_back: Callable[[KimiProviderError], bool] = _never
     reports_no_data: bool = False
     parts: Sequence[PartResult] = ()
+    grounding: GroundingPolicy | None = None
 
 
 async def analyze(
@@ -241,6 +245,8 @@ class _Run:
             dates=list(self._dates(self.parameters)),
             source=self.template.path.name,
             on_progress=self.on_progress,
+            policy=self.options.grounding or self.template.front.grounding or GroundingPolicy(),
+            entities=self.template.front.entities,
         )
         draft, result = await answering.grounded(request)
         draft = draft.rewritten(lambda text: without_repeated_units(text, citable))
@@ -250,7 +256,8 @@ class _Run:
         if prepared.rows is not None:
             kept = prepared.rows.used(cited).joined(kept)
         await self._write(kept)
-        return self._analysis(kept, draft, charts, result, trace_uri, strategy, usage)
+        analysis = self._analysis(kept, draft, charts, result, trace_uri, strategy, usage)
+        return await audited(analysis, kept, answering, self.template, self.folder)
 
     async def _read(self, sheet: FactSheet, database: Database | None) -> tuple[Prepared, Usage]:
         """Read the text, or take what others have read, and count it."""
