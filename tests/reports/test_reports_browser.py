@@ -168,7 +168,9 @@ class Browser:
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 9000), "scale": 1}
         return base64.b64decode(
-            self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
+            self.call(
+                "Page.captureScreenshot", captureBeyondViewport=True, clip=clip, optimizeForSpeed=True
+            )["data"]
         )
 
 
