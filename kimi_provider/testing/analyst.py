@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kimi_provider.testing import analyst_pl
 from kimi_provider.testing.wording import (
     cite,
     compared,
@@ -19,6 +20,8 @@ from kimi_provider.testing.wording import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kimi_provider.testing.brief import Baseline, Brief, Line, Table
 
 SIGNATURE = "Written by the simulator, not by Kimi."
@@ -45,6 +48,8 @@ def write_analysis(brief: Brief) -> dict[str, Any]:
         )
     )[:_MAX_MOVERS]
     rankings = _rankings(brief.tables)
+    if brief.language == "pl":
+        return _in_polish(brief, movers, rankings)
     findings = [_movement(line) for line in movers] + [_ranking(column) for column in rankings]
     told = {line.id for line in movers}
     for line in brief.figures:
@@ -58,6 +63,25 @@ def write_analysis(brief: Brief) -> dict[str, Any]:
         "findings": findings[:_MAX_FINDINGS],
         "actions": _actions(movers, rankings)[:_MAX_ACTIONS],
         "charts": _charts(brief.tables)[:_MAX_CHARTS],
+    }
+
+
+def _in_polish(brief: Brief, movers: list[Line], rankings: list[list[Line]]) -> dict[str, Any]:
+    findings = [analyst_pl.movement(line, severity_of(line)) for line in movers]
+    findings += [
+        analyst_pl.ranking(cells, "warning" if severity_of(cells[0]) != "info" else "info")
+        for cells in rankings
+    ]
+    told = {line.id for line in movers}
+    others = [line for line in brief.figures if line.id not in told]
+    findings += [analyst_pl.standing(line) for line in others[: max(0, _MIN_FINDINGS - len(findings))]]
+    charts = _charts(brief.tables, analyst_pl.chart_title)
+    return {
+        "headline": analyst_pl.headline(movers, rankings, brief),
+        "summary": " ".join(analyst_pl.summary(movers, rankings, brief)),
+        "findings": findings[:_MAX_FINDINGS],
+        "actions": analyst_pl.actions(movers, rankings, severity_of)[:_MAX_ACTIONS],
+        "charts": charts[:_MAX_CHARTS],
     }
 
 
@@ -241,7 +265,13 @@ def _actions(movers: list[Line], rankings: list[list[Line]]) -> list[str]:
     return actions
 
 
-def _charts(tables: list[Table]) -> list[dict[str, str]]:
+def _chart_title(name: str, key: str) -> str:
+    return f"{name} by {humanize(key).lower()}"
+
+
+def _charts(
+    tables: list[Table], titled: Callable[[str, str], str] = _chart_title
+) -> list[dict[str, str]]:
     charts = []
     for table in tables:
         if not table.keys:
@@ -254,7 +284,7 @@ def _charts(tables: list[Table]) -> list[dict[str, str]]:
             title = name_of(cells[0]) if cells else humanize(column).capitalize()
             charts.append(
                 {
-                    "title": f"{title} by {humanize(key).lower()}",
+                    "title": titled(title, key),
                     "kind": "line" if in_time else "bar",
                     "table": table.id,
                     "x": key,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 _BLOCK = r'<{0} fence="([^"\n]*)">\n(.*?)\n?</{0} fence="\1">'
 _FACTS = re.compile(_BLOCK.format("facts"), re.DOTALL)
 _TABLES = re.compile(_BLOCK.format("tables"), re.DOTALL)
+_LANGUAGE = re.compile(r"Write headline, summary, .{0,80} in \w+ \(([a-z]{2})")
 _FIXED_COLUMNS = ("id", "label", "value", "unit", "good", "period")
 
 
@@ -54,10 +55,11 @@ class Table:
 
 @dataclass(slots=True)
 class Brief:
-    """All that the prompt says: single figures, and tables."""
+    """All that the prompt says: single figures, and tables, and the tag of the language it asks for."""
 
     figures: list[Line]
     tables: list[Table]
+    language: str = "en"
 
 
 def read_brief(prompt: str) -> Brief | None:
@@ -73,7 +75,10 @@ def read_brief(prompt: str) -> Brief | None:
             start, end = f"{table.id}.", f".{column}"
             cells += [line for line in lines if line.id.startswith(start) and line.id.endswith(end)]
             in_tables.update(line.id for line in cells)
-    return Brief([line for line in lines if line.id not in in_tables], tables)
+    language = _LANGUAGE.search(prompt)
+    return Brief(
+        [line for line in lines if line.id not in in_tables], tables, language[1] if language else "en"
+    )
 
 
 def _lines(text: str) -> list[Line]:
