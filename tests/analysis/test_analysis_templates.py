@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb  # noqa: TID253 — a test pays no DAG parse
@@ -21,6 +22,7 @@ from kimi_provider.analysis.trace import Trace
 from kimi_provider.client.client import KimiClient
 from kimi_provider.client.config import ClientConfig
 from kimi_provider.exceptions import ConfigurationError, SourceError
+from kimi_provider.reports.build import build_report
 from kimi_provider.reports.format import Formatter
 from kimi_provider.schemas import DatasetRef, FactSheet
 from kimi_provider.testing import Simulator, airflow_api
@@ -311,12 +313,48 @@ def test_a_team_can_extend_each_and_reword_its_focus(run, tmp_path):
 # --- language --------------------------------------------------------------------------------------
 
 
-def test_a_report_in_polish_from_the_facts_to_the_figures(run):
-    analysis, facts = run("executive_summary", {"language": "pl"}, flights=FLIGHTS)
+@pytest.mark.parametrize(
+    ("name", "params", "key"),
+    [
+        ("executive_summary", {}, "flights_week.dep_delay"),
+        ("period_vs_period", {"grain": "month"}, "flights_month.dep_delay"),
+    ],
+)
+def test_a_report_in_polish_from_the_facts_to_the_printed_figures(run, tmp_path, name, params, key):
+    analysis, facts = run(name, {"language": "pl", **params}, flights=FLIGHTS)
     assert analysis.language == "pl"
     told = " ".join(texts_of(analysis))
-    assert re.search(r"\b(?:wzrosł|spadł|wynosi|najwyższ)", told)
+    assert re.search(r"\b(?:wzrost|spadek|wynosi|najwyższa)\b", told)
     assert not re.search(r"\b(?:the|rose|fell|highest|compared)\b", told)
-    assert facts["flights_week.dep_delay"].label == "Średnia (dep delay)"
-    formatter = Formatter("pl")
-    assert "," in formatter.fact(facts["flights_week.dep_delay"])
+    assert facts[key].label == "Średnia (dep delay)"
+
+    text = report_of(analysis, tmp_path, locale="pl")
+    assert Formatter("pl").fact(facts[key]) in text
+    assert re.search(r"\d,\d", text)
+    assert "wcześniej" in text
+    assert "[[" not in text
+
+
+def test_the_same_report_in_english(run, tmp_path):
+    analysis, facts = run("executive_summary", flights=FLIGHTS)
+    text = report_of(analysis, tmp_path, locale="en")
+    assert Formatter("en").fact(facts["flights_week.dep_delay"]) in text
+    assert "the week before" in text
+    assert "[[" not in text
+
+
+def report_of(analysis, tmp_path, *, locale):
+    """Print a report; return its plain text."""
+    sheet = FactSheet.model_validate_json((tmp_path / "out" / "facts.json").read_text())
+    report = asyncio.run(
+        build_report(
+            analysis,
+            sheet,
+            template="daily_brief",
+            search_path=[BUNDLED.parent / "reports"],
+            folder=tmp_path / "report",
+            now=datetime(2013, 3, 1, tzinfo=UTC),
+            locale=locale,
+        )
+    )
+    return Path(report.text_uri.removeprefix("file://")).read_text(encoding="utf-8")
