@@ -23,6 +23,7 @@ from kimi_provider.analysis.words import (
     is_order,
     negated,
 )
+from kimi_provider.analysis.words_list import word_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
 _BEFORE, _AFTER = 6, 3  # words between a claim and the change it speaks of
 _STEADY = 0.05  # a change below this share is still "unchanged"
 _BOUNDING = frozenset({"than", "to", "niż", "od"})
-_AMOUNTING = frozenset(
-    ["wyniósł", "wyniosła", "wyniosło", "wyniosły", "sięgnął", "sięgnęła", "osiągnął", "osiągnęła", "osiągnęło", "stood", "stands", "reached", "hit", "came", "amounted"]
-)
+_AMOUNTING = word_set("""
+    wyniósł wyniosła wyniosło wyniosły sięgnął sięgnęła osiągnął osiągnęła osiągnęło stood stands
+    reached hit came amounted
+""")
 _BESIDES = frozenset(["than", "niż", "od", "the", "a", "of", "its", "their", "level", "figure", "value"])
 _AGAINST = frozenset({"than", "niż", "od", "above", "below", "exceeds", "exceeded", "exceeding"})
 

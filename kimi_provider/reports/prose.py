@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from kimi_provider.schemas import Fact
 
 _REFERENCE = re.compile(r"\[\[\s*([A-Za-z0-9_.-]+)\s*(?:\|\s*(\w+)\s*)?\]\]")
+# What stands behind a sentence that a check objected to; it may be read in any language.
+_UNVERIFIED = "[[~note:unverified]]"
 # Private-use characters, which strip_hidden() has removed from the model's text before.
 _MARK = re.compile("\ue000(\\d+)\ue001")
 _BARE_LINK = re.compile(r"(?:\b[a-z][a-z0-9+.-]*://|\bwww\.)[^\s<>]+", re.IGNORECASE)
@@ -150,7 +152,8 @@ class Prose:
             values.append(self._value(match[1], match[2]))
             return f"\ue000{len(values) - 1}\ue001"
 
-        marked = _REFERENCE.sub(mark, strip_hidden(text))
+        note = f"({self.formatter.words['unverified']})"
+        marked = _REFERENCE.sub(mark, strip_hidden(text).replace(_UNVERIFIED, note))
         broken = re.search(r"\[\[.{0,60}", marked)
         if broken:
             raise RenderError(

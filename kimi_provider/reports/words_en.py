@@ -53,6 +53,7 @@ ENGLISH = {
     "last_week": "last week",
     "line_chart": "Line chart",
     "link_removed": "(link removed)",
+    "unverified": "⚠ not verified",
     "mail_cut": "The text is cut to fit a mail; the web page has all of it.",
     "model": "Written by",
     "more_columns": "columns not shown: {count}",

@@ -59,6 +59,7 @@ POLISH = {
     "last_week": "w zeszłym tygodniu",
     "line_chart": "Wykres liniowy",
     "link_removed": "(link usunięto)",
+    "unverified": "⚠ niepotwierdzone",
     "mail_cut": "Tekst skrócono, aby zmieścił się w wiadomości; całość jest na stronie WWW.",
     "model": "Autor tekstu",
     "more_columns": "kolumny niepokazane: {count}",

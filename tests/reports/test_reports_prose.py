@@ -102,3 +102,8 @@ def test_one_line_is_cut_at_a_word():
     assert one_line("alpha beta gamma delta", 14) == "alpha beta…"
     assert one_line("x" * 20, 10) == "x" * 9 + "…"
     assert one_line("\u200bok \ufeff👩\u200d✈️") == "ok 👩\u200d✈️"
+
+
+def test_a_sentence_that_a_check_objected_to_says_so(prose):
+    rich = prose.paragraphs("Delay [[a]] was a record [[~note:unverified]]. Next.")
+    assert rich.text == "Delay 12.5 min was a record (⚠ not verified). Next."
