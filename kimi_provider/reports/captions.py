@@ -91,7 +91,8 @@ def spread(
         "low": tick(low),
         "high": tick(high),
     }
-    said = words["ranges_same" if known[0].value == known[-1].value else "ranges"].format(**fields)
+    alike = known[0].value == known[-1].value
+    said = form(words, "ranges_same" if alike else "ranges", len(known)).format(**fields)
     missing = len(points) - len(known)
     parts = [said, *([words["no_value_for"].format(names=formatter.count(missing))] if missing else [])]
     return "; ".join(parts).rstrip(".") + "."

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MONTH = re.compile(r"\d{4}(-\d\d)?")
 _DATES = re.compile(r"\d{4}-\d\d-\d\d")
-_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,9 @@ def in_order(names: Sequence[str]) -> list[str]:
     once = list(dict.fromkeys(names))
     if _all(float, once):
         return sorted(once, key=float)
-    days = [name[:3].lower() for name in once]
-    if set(days) <= set(_WEEKDAYS):
-        return sorted(once, key=lambda name: _WEEKDAYS.index(name[:3].lower()))
+    places = {word: at for at, day in enumerate(_WEEKDAYS) for word in (day, day[:3])}
+    if all(name.lower() in places for name in once):
+        return sorted(once, key=lambda name: places[name.lower()])
     return once
 
 

@@ -132,7 +132,7 @@ class Canvas:
         return Drawing(marks, height, caption)
 
     def _heatmap(self) -> Drawing:
-        across = in_order([point.name for point in self.points])
+        across = in_order([point.along for point in self.points])
         down = in_order([point.series for point in self.points])
         if len({(point.name, point.series) for point in self.points}) < len(self.points):
             raise RenderError("several rows of the table fall into one cell")

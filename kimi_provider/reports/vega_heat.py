@@ -44,7 +44,7 @@ def heatmap(
     row_of = dict(zip(down, beside, strict=True))
     rows = [
         {
-            "x": point.name,
+            "x": point.along,
             "y": row_of[point.series],
             "v": point.value,
             "t": point.label,

@@ -9,6 +9,7 @@ ENGLISH = {
     "part_of": "{name}, {part}",
     "ranges": "{count} values from {lowest} to {highest}; {most} of them lie from {low} to {high}",
     "ranges_same": "{count} values, all {lowest}",
+    "ranges_same.one": "{count} value: {lowest}",
     "rest": "others ({count})",
     "rows": "Values",
 }
@@ -20,6 +21,7 @@ POLISH = {
     "part_of": "{name}, {part}",
     "ranges": "Liczba wartości: {count}, od {lowest} do {highest}; z nich {most} od {low} do {high}",
     "ranges_same": "Liczba wartości: {count}; każda wynosi {lowest}",
+    "ranges_same.one": "Jedna wartość: {lowest}",
     "rest": "pozostałe ({count})",
     "rows": "Liczba wartości",
 }

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kimi_provider.exceptions import ConfigurationError, RenderError
 from kimi_provider.reports import vega
 from kimi_provider.reports.brand import Brand
+from kimi_provider.reports.chart_data import in_order
 from kimi_provider.reports.chart_groups import counted
 from kimi_provider.reports.charts import draw, spark
 from kimi_provider.reports.colors import contrast, lightness
@@ -370,3 +371,17 @@ def test_a_logo_is_measured_and_shown_small(tmp_path):
             _ = Brand(logo=wrong).picture
     with pytest.raises(ConfigurationError, match="200,000"):
         _ = Brand(logo=png + bytes(200_000)).picture
+
+
+@pytest.mark.parametrize(
+    ("names", "ordered"),
+    [
+        (["10", "9", "10"], ["9", "10"]),
+        (["Sunday", "Monday", "friday"], ["Monday", "friday", "Sunday"]),
+        (["Tue", "Mon"], ["Mon", "Tue"]),
+        (["Sunrise", "Monaco"], ["Sunrise", "Monaco"]),
+        (["EWR", "JFK", "EWR"], ["EWR", "JFK"]),
+    ],
+)
+def test_names_with_an_order_of_their_own_are_put_into_it(names, ordered):
+    assert in_order(names) == ordered
