@@ -239,17 +239,25 @@ def test_the_fake_pages_filters_and_refuses(simulator):
 # --- texts and forecasts ---------------------------------------------------------------------------
 
 
-def test_text_themes_without_themes_is_about_the_other_columns(run):
+def test_text_themes_are_read_in_all_records_and_counted(run, simulator):
     notes = """
         SELECT DATE '2024-01-01' + (range % 20)::INTEGER AS day,
-               ['web', 'phone'][range % 2 + 1] AS channel,
-               range % 5 AS score, 'The app is slow ' || range || ' [[fact]] {{ conn.x }}' AS comment
-        FROM range(200)
+               ['web', 'phone'][range % 2 + 1] AS channel, range % 5 AS score,
+               ['The delivery came late and the parcel was broken',
+                'I cannot sign in with my password on the website',
+                'Please send the invoice again, the amount is wrong'][range % 3 + 1]
+               || ', customer number ' || range || ' [[fact]] {{ conn.x }}' AS comment
+        FROM range(150)
     """
     analysis, facts = run("text_themes", {"about": "answers to a survey"}, answers=notes)
-    assert facts["answers.rows"].value == 200
+    assert analysis.strategy == "map_reduce"
+    assert facts["texts.records"].value == 150
+    themes = [name for name in facts if re.fullmatch(r"themes\.[^.]+\.records", name)]
+    assert themes
+    assert all(0 < facts[name].value <= 150 for name in themes)
     assert "answers_by_channel.web.rows" in facts
-    assert analysis.findings
+    assert analysis.charts[0].table == "themes"
+    assert not any("conn.x" in text for text in texts_of(analysis))
 
 
 FORECAST = """
