@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from importlib import import_module
 from types import SimpleNamespace
 
 import psycopg  # noqa: TID253 — a test pays no DAG parse
 import pytest
+from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -200,6 +202,23 @@ class TestPostgres:
         with pytest.raises(AirflowFailException, match="'a' twice"):
             run("SELECT 1 AS a, 2 AS a", conn_id="warehouse")
 
+    @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+    def test_each_driver_reads_only_and_streams(self, warehouse, postgres, monkeypatch, driver):
+        connect = import_module(driver).connect
+        monkeypatch.setattr(PostgresHook, "get_conn", lambda self: connect(postgres))
+        with reading_cursor("warehouse", timeout=30) as reading:
+            assert reading.postgres
+            reading.cursor.execute("SELECT generate_series(1, 1000000000000) AS i")
+            assert reading.cursor.fetchmany(2) == [(1,), (2,)]
+            assert reading.cursor.description[0][0] == "i"
+        warehouse.execute("CREATE SEQUENCE IF NOT EXISTS numbers")
+        for sql, told in (
+            ("SELECT nextval('numbers')", "read-only transaction"),
+            ("SELECT pg_sleep(60)", "statement timeout"),
+        ):
+            with pytest.raises(Exception, match=told):
+                _first_row(sql, timeout=0.5)
+
     def test_no_connection_stays_open(self, run, warehouse):
         sessions = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
         before = warehouse.execute(sessions).fetchone()
@@ -214,6 +233,12 @@ class TestPostgres:
         first = run("SELECT * FROM orders ORDER BY id", conn_id="warehouse")
         second = run("SELECT * FROM orders ORDER BY id DESC", conn_id="warehouse")
         assert (first["uri"], first["sha256"]) == (second["uri"], second["sha256"])
+
+
+def _first_row(sql, *, timeout):
+    with reading_cursor("warehouse", timeout=timeout) as reading:
+        reading.cursor.execute(sql)
+        return reading.cursor.fetchmany(1)
 
 
 def _eventually(condition):
