@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from kimi_provider.alerts.store import Store
     from kimi_provider.schemas import Analysis, DatasetRef, Fact
 
+# What a task returns lies in Airflow's database; all of it is in alert.json.
+_MOST_EVENTS = 50
+
 _STATUS = {
     Progress.SENT: DeliveryStatus.QUEUED,
     Progress.FAILED: DeliveryStatus.FAILED,
@@ -59,12 +62,15 @@ class Opening:
 
     @property
     def events(self) -> tuple[AlertEvent, ...]:
-        """The rules that fired, and the alerts that are over."""
+        """The rules that fired, and the alerts that are over; the worst of them, if they are many."""
         fired = [one.as_event() for one in self.seen if one.fired]
         over = [event for item in self.items for event in item.events if event.status == "resolved"]
-        return tuple(
-            {(e.rule, tuple(sorted(e.labels.items())), e.status): e for e in fired + over}.values()
-        )
+        # Several receivers are told of the same end.
+        events = list({event.model_dump_json(): event for event in (*fired, *over)}.values())
+        if len(events) <= _MOST_EVENTS:
+            return tuple(events)
+        worst = sorted(events, key=lambda event: (event.status != "firing", -event.severity.rank))
+        return tuple(worst[:_MOST_EVENTS])
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON: each rule and why it fired or did not, and who was told of what."""

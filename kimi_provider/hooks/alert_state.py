@@ -38,7 +38,8 @@ def alert_store(context: Context) -> Store:
     from kimi_provider.alerts.store import Store
 
     task = task_folder(context)
-    mapped = (context["ti"].map_index or 0) >= 0 and task.parent.parent.parent != storage_root()
+    map_index = context["ti"].map_index
+    mapped = map_index is not None and map_index >= 0
     # {root}/{dag}/{run}/{task}[/{map index}] → {root}/alerts/{dag}/{task}[/{map index}]
     own = task.parent if mapped else task
     folder = storage_root() / "alerts" / own.parent.parent.name / own.name

@@ -147,6 +147,20 @@ def test_the_explanation_lies_beside_the_result_and_in_the_log(simulator, tmp_pa
     assert "ann@example.com" not in logged + file.read_text()
 
 
+def test_what_the_task_returns_stays_small(simulator):
+    facts = [
+        {"id": f"t.{n}.x", "label": "X", "value": n, "lineage": {"sql": "SELECT 1"}} for n in range(300)
+    ]
+    rules = [
+        Threshold("t.*.x", above=-1, name="any"),
+        Threshold("t.299.x", above=1, severity="critical", name="worst"),
+    ]
+    result = alert(0, facts={"facts": facts}, rules=rules)
+    assert len(json.dumps(result)) < 20_000
+    assert result["events"][0]["rule"] == "worst"
+    assert "And 281 more, which wait for the next run." in simulator.mailbox.messages[0].text
+
+
 def test_a_mapped_task_keeps_a_state_for_each_index(simulator):
     alert(9, map_index=0)
     alert(9, map_index=1)
