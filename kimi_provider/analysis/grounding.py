@@ -114,12 +114,13 @@ class _Reading:
 
     def _of_sentences(self, where: str, text: str, rest: str) -> Iterator[tuple[Kind, int, int, str]]:
         directions = Directions(self._index, orders=where.startswith("actions"))
+        heading = where == "headline" or where.endswith(".title")
         for sentence in sentences(text):
             yield from ((Kind.DIRECTION, *found) for found in directions.objections(sentence))
             # What is a name holds no superlative; a reference says nothing of its own.
             found_in = superlatives(sentence, self._index, rest)
             yield from ((Kind.SUPERLATIVE, *found) for found in found_in)
-            unknown = entities(sentence, self._names, title=is_title(sentence))
+            unknown = entities(sentence, self._names, title=heading and is_title(sentence))
             yield from (
                 (Kind.ENTITY, *found)
                 for found in unknown

@@ -22,7 +22,7 @@ _INFLECTION = re.compile(
     r"emu|ym|im|ymi|imi|ych|ich|wie|cie|ce|zie|rze|dze|iu|ią|ię|owa|owy|owej|owego|ą)?"
 )
 _OPENING = frozenset(':\u201c\u201d"/\u2013\u2014(')
-_TITLE_CASE = 0.6
+_TITLE_CASE = 0.75
 _SHORT = 3  # letters
 
 

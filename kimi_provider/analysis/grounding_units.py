@@ -48,7 +48,7 @@ _NAMES: Final[dict[str, str]] = {
     "energy": r"k?Wh|MWh|watts?|wat[óy]?w?|joules?",
 }
 _UNIT = re.compile(
-    "|".join(f"(?P<u{number}>{pattern})" for number, pattern in enumerate(_NAMES.values())),
+    "|".join(f"(?P<u{number}>(?:{pattern})(?!\\w))" for number, pattern in enumerate(_NAMES.values())),
     re.IGNORECASE,
 )
 _KEYS = tuple(_NAMES)
@@ -96,7 +96,7 @@ def units(text: str, index: FactIndex) -> Iterator[Objection]:
             continue
         between = _BETWEEN.match(text, match.end())
         unit = _UNIT.match(text, between.end() if between else match.end())
-        if unit is None or text[unit.end() : unit.end() + 1].isalnum():
+        if unit is None:
             continue
         kind = _KEYS[int((unit.lastgroup or "u0")[1:])]
         if not _fits(kind, fact) and not _is_counted(unit[0], kind, fact):

@@ -14,7 +14,7 @@ ENDINGS: Final = word_set("""
 """Endings of common words; names of companies and places rarely have them."""
 
 COMMON: Final = word_set("""
-    a about above absent across act action actions activity add additional admissions after
+    somebody anybody everybody whoever everywhere a about above absent across act action actions activity add additional admissions after
     afternoon again against age ago agree ahead aim air aircraft airline airlines airport
     airports alert alerts alike all almost alone along already also although always amid among
     amount an analysis analyze and another answer any anyone anything apart apply approach are

@@ -78,7 +78,7 @@ _TO_TEN = (
 )
 NUMBERS: Final = (
     rf"(?<!ci )(?<!te )(?<!tych )(?<!oba )(?<!obie )(?:{_TO_TEN})|"
-    r"\w+na(?:ście|stu|stoma|stk\w+|ścior\w+)|\w+dzie(?:ścia|stu|stoma)|\w+dzies(?:iąt|ięciu|ięcioma)|"
+    r"\w+na(?:ście|stu|stoma|stk\w+|ścior\w+)|\w+dzie(?:ści|ścia|stu|stoma)|\w+dzies(?:iąt|ięciu|ięcioma)|"
     r"sto|stu|stoma|dwieście|dwustu|(?:trzy|cztery)sta|(?:trzy|cztery|pięciu|sześciu|siedmiu|ośmiu|dziewięciu)stu|"
     r"(?:pięć|sześć|siedem|osiem|dziewięć|kilka)set|kilkuset|"
     r"tysiąc\w*|tysięc\w*|tys\.?|mili(?:on|ard)\w*|mln|mld|set(?:ki|ek|kami|kach)|dziesiąt(?:ki|kami|kach)|"

@@ -132,3 +132,9 @@ def sheet() -> FactSheet:
             ),
         ),
     )
+
+
+@pytest.fixture
+def make_facts() -> Callable[..., list[Fact]]:
+    """Make a fact and those that its comparison makes."""
+    return fact
