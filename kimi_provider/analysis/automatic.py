@@ -223,7 +223,13 @@ class _Profile:
             f"WHERE {series.bucket()} = {series.current}"
         )
         columns = self._figures(self._measures[:_TOLD], kpis=self._at_top)
-        return self._part(f"_{series.grain.name}", sql, columns, rows=1, compared=True)
+        return self._part(
+            f"_{series.grain.name}",
+            sql,
+            columns,
+            rows=1,
+            compare=[spec.id for spec in self._comparisons()],
+        )
 
     def _trend(self, series: Series) -> _Part:
         grain, told = series.grain.name, self._measures[:_SHOWN]
@@ -252,7 +258,7 @@ class _Profile:
             rows=limit,
             key=group.alias,
             label=self._titled(self._words[word].format(name=_inside(group.label))),
-            compared=self._series is not None,
+            compare=[spec.id for spec in self._comparisons()][:1],
         )
 
     def _outliers(self) -> _Part:
@@ -306,19 +312,18 @@ class _Profile:
         rows: int,
         key: str | None = None,
         label: str | None = None,
-        compared: bool = False,
+        compare: Sequence[str] = (),
     ) -> _Part:
         figures = len(columns) - (key is not None)
-        comparisons = len(self._comparisons()) if compared else 0
         metric = Metric(
             id=f"{self._id}{end}"[:_LONGEST_ID],
             sql=sql,
             label=label,
             key=(key,) if key else (),
-            compare=None if compared else (),
+            compare=tuple(compare),
             columns=columns,
         )
-        return _Part(metric, rows * figures * (1 + 3 * comparisons))
+        return _Part(metric, rows * figures * (1 + 3 * len(compare)))
 
     def _values(self, measures: Sequence[ColumnTraits]) -> str:
         return ", ".join(
