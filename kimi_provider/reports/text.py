@@ -20,6 +20,8 @@ _DROPPED_CATEGORIES = frozenset({"Cc", "Co", "Cs"})
 
 def strip_hidden(text: str) -> str:
     """Remove the characters that a reader cannot see; each line break becomes a plain one."""
+    if text.isascii() and text.isprintable():
+        return text  # most cells of most tables
     visible = _HIDDEN.sub("", _LINE_BREAK.sub("\n", text))
     return "".join(
         c for c in visible if c in "\n\t" or unicodedata.category(c) not in _DROPPED_CATEGORIES

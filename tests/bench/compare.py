@@ -149,6 +149,43 @@ def grounding() -> None:
     note_failures({f"{rows} rows": figures for rows, figures in results.items()})
 
 
+def reports(rounds: int) -> None:
+    """How long one large report takes, with files too; and what inlining its styles takes.
+
+    :param rounds: of the inlining; a report of this size takes long enough to be made once.
+    """
+    ways = {
+        "": "mail, page, text, Markdown",
+        "pdf": "the same and PDF",
+        "xlsx": "the same and workbook",
+        "csv": "the same and CSV",
+    }
+    results = {ways[formats]: start("reporting.py", "report", formats) for formats in ways}
+    rows = [
+        [
+            name,
+            *(number(figures, key, "{:.1f}") for key in ("s", "cpu", "charts")),
+            number(figures, "kib"),
+        ]
+        for name, figures in results.items()
+    ]
+    head = ["", "s", "CPU s", "of it charts", "KiB"]
+    table("A report of 20 charts and 2,000 table rows (10,000 figures)", head, rows)
+    note_failures(results)
+    taken: dict[str, list[Figures]] = {"css-inline": [], "premailer": []}
+    for _ in range(rounds):
+        for way, all_ in taken.items():
+            all_.append(start("reporting.py", way))
+    peers = {way: medians(all_) for way, all_ in taken.items()}
+    rows = [
+        [way, number(figures, "ms", "{:.1f}"), ratio(figures, peers["css-inline"], "ms")]
+        for way, figures in peers.items()
+    ]
+    size = number(peers["css-inline"], "kib")
+    table(f"Styles onto the elements of a mail of {size} KiB", ["", "CPU ms", "/ css-inline"], rows)
+    note_failures(peers)
+
+
 def fetching(rounds: int) -> dict[str, Figures]:
     """How fast a CSV file becomes Parquet: medians of runs in turn."""
     ways = {

@@ -16,12 +16,22 @@ import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from compare import charting, fetching, grounding, imports, in_flight, memory, plain_calls, streams
+from compare import (
+    charting,
+    fetching,
+    grounding,
+    imports,
+    in_flight,
+    memory,
+    plain_calls,
+    reports,
+    streams,
+)
 from processes import loopback
 from report import LABELS, Figures, say
 
 NEEDS = {"openai": "openai", "openai-raised": "openai", "pydantic-ai": "pydantic_ai"}
-SECTIONS = ("stream", "plain", "memory", "held", "imports", "grounding", "fetch", "charts")
+SECTIONS = ("stream", "plain", "memory", "held", "imports", "grounding", "fetch", "charts", "report")
 
 
 def installed(name: str) -> bool:
@@ -102,7 +112,7 @@ def main() -> int:
         if "held" in given.only:
             peers = [peer for peer in here if peer != "kimi-whole"]
             results["held"] = in_flight(url, peers, given.calls)
-        alone = {"imports": imports, "charts": charting, "fetch": fetching}
+        alone = {"imports": imports, "charts": charting, "fetch": fetching, "report": reports}
         for section in given.only:
             if section in alone:
                 alone[section](given.rounds)
