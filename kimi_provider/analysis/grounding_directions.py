@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _BEFORE, _AFTER = 6, 3  # words between a claim and the change it speaks of
 _STEADY = 0.05  # a change below this share is still "unchanged"
 _BOUNDING = frozenset({"than", "to", "niż", "od"})
+_OTHERS = word_set("""
+    any all most other others every each inni inne inny inna
+""")
 _AMOUNTING = word_set("""
     wyniósł wyniosła wyniosło wyniosły sięgnął sięgnęła osiągnął osiągnęła osiągnęło stood stands
     reached hit came amounted
@@ -101,12 +104,23 @@ class Directions:
             before = words[at - 1] if at else ""
             if claim is None or is_order(token.lower, before) or (self._orders and at == 0):
                 continue
+            if self._is_ranking(clause, at):
+                continue
             if before == "in" and token.lower == "fall":
                 continue  # the season
             no = negated(words, at)
             if no is not None:
                 found.append(_Said(at, claim, no))
         return found
+
+    def _is_ranking(self, clause: Sequence[Token], at: int) -> bool:
+        """Whether a comparative is against other rows: "more than any other"."""
+        for near in range(at + 1, min(at + 7, len(clause))):
+            if clause[near].lower in {"than", "niż"}:
+                rest = clause[near + 1 : near + 8]
+                others = any(token.lower in _OTHERS for token in rest[:2])
+                return others or bool(self._index.rows_named(rest))
+        return False
 
     def _wrong(  # noqa: C901, PLR0911, PLR0917 — a claim is judged by all that stands around it
         self,

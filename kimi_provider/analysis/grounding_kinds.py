@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kimi_provider.analysis.sanitize import one_line
-
 _EXCERPT = 24  # characters on each side
 
 
@@ -71,7 +69,8 @@ class Violation:
     ) -> Violation:
         """Return what is wrong with ``text[start:end]``."""
         around = text[max(0, start - _EXCERPT) : end + _EXCERPT]
-        return cls(kind, where, one_line(around), hint, start, end)
+        # The answer's texts are cleaned already.
+        return cls(kind, where, " ".join(around.split()), hint, start, end)
 
     def __str__(self) -> str:
         """Return the line that asks the model for a repair."""

@@ -18,6 +18,8 @@ _TOKEN = re.compile(
     r"\[\[\s*[A-Za-z0-9_.-]+\s*(?:\|\s*\w+\s*)?\]\]"
     r"|[^\W_]+(?:['\u2019\-&][^\W_]+)*|[.!?\u2026\n]+|[,;:()\u2013\u2014\u201c\u201d\"/]"
 )
+_LONGEST = 150
+"""Tokens after which a sentence ends even without a mark: what is read costs by its square."""
 _ABBREVIATIONS = word_set("""
     inc ltd co corp vs e.g i.e eg ie st mr mrs ms dr no nr np tj ok etc approx avg dept jr sr
     prof pol tys godz min sek proc ul wg m.in in
@@ -100,6 +102,9 @@ def sentences(text: str) -> list[Sentence]:
         else:
             current.tokens.append(Token(piece, piece.casefold(), *match.span()))
         previous = piece
+        if len(current.tokens) >= _LONGEST:
+            found.append(current)
+            current = None
     if current is not None:
         found.append(current)
     for at, sentence in enumerate(found):

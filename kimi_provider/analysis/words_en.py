@@ -15,7 +15,7 @@ UP: Final = (
     "rocket|skyrocket|leap|expand|widen|heighten|elevat|strengthen|accelerat|lengthen|exceed|surpass|"
     "outpac|outstrip|bulg|inflat|intensif|amplif|boost|mushroom|snowball|shoot)(?:p?"
     f"{_ENDINGS}|ied|ies)|rose|risen|grew|grown|growth|swollen|leapt|shot|higher|greater|larger|bigger|"
-    "longer|heavier|more|above|up|upwards?|uptick|upturn|upswing|uplift|raised|expansion|elevation|escalation|"
+    "longer|heavier|more|additional|extra|above|up|upwards?|uptick|upturn|upswing|uplift|raised|expansion|elevation|escalation|"
     "acceleration|inflation|topped|overtook"
 )
 DOWN: Final = (
@@ -31,6 +31,7 @@ BAD: Final = "wors(?:e|en|ens|ened|ening)|deteriorat(?:e|es|ed|ing|ion)|degrad(?
 FLAT: Final = "unchanged|flat|flatlined|steady|steadily-held|stable|stagnat(?:ed|ing|es)|plateaued|constant|identical"
 
 ADJACENT_ONLY: Final = word_set("""
+    additional extra
     more less fewer up down above below beneath longer shorter larger smaller bigger greater cut
     shot heavier lighter lower slow
 """)
