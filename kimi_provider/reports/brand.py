@@ -16,6 +16,7 @@ from kimi_provider.reports.colors import (
     INK,
     PANEL,
     SERIES,
+    VISIBLE,
     WHITE,
     contrast,
     is_color,
@@ -84,6 +85,11 @@ class Brand:
             )
 
     @property
+    def mark(self) -> str:
+        """The accent as a color of lines and bars on white, darkened as far as it must be."""
+        return readable(self.accent, WHITE, VISIBLE)
+
+    @property
     def accent_text(self) -> str:
         """The accent as a color of text on white, darkened as far as it must be."""
         return readable(self.accent, WHITE)
@@ -103,7 +109,7 @@ class Brand:
         """Colors of a chart's series, each of its own lightness."""
         if self.colors:
             return self.colors
-        chosen = [self.accent]
+        chosen = [self.mark]
         for color in SERIES:
             if all(abs(lightness(color) - lightness(other)) >= APART for other in chosen):
                 chosen.append(color)

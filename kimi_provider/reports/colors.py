@@ -17,6 +17,7 @@ PANEL = "#f5f7fa"  # the ground of cards
 GRID = "#e4e7eb"
 MUTED = "#9aa9b8"
 READABLE = 4.5  # WCAG 2.2 AA, text of normal size
+VISIBLE = 3.0  # WCAG 2.2 AA, lines and shapes
 # In the lightness that the eye sees as even steps, 0 to 100.
 APART = 7.0
 

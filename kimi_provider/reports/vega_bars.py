@@ -233,4 +233,4 @@ def labels(brand: Brand) -> list[dict[str, Any]]:
 
 
 def _first_in(brand: Brand) -> dict[str, Any]:
-    return {"condition": {"test": "datum.top", "value": brand.accent}, "value": MUTED}
+    return {"condition": {"test": "datum.top", "value": brand.mark}, "value": MUTED}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kimi_provider.reports.colors import GRID, INK, MUTED, SOFT_INK
+from kimi_provider.reports.colors import GRID, INK, MUTED, SOFT_INK, VISIBLE, WHITE, readable
 from kimi_provider.reports.text import one_line
 from kimi_provider.reports.vega import LETTER, NAMES_BELOW, PADDING_BELOW_LABELS, UNITS, legend, unique
 from kimi_provider.reports.vega_bars import labels
@@ -52,10 +52,10 @@ def line(
         }
         for at, (name, point) in enumerate(zip(names, points, strict=True))
     ]
-    stroke = {"type": "line", "color": brand.accent, "strokeWidth": 2.5}
+    stroke = {"type": "line", "color": brand.mark, "strokeWidth": 2.5}
     spots = {
         "transform": [{"filter": "datum.top"}],
-        "mark": _POINT | {"color": brand.accent},
+        "mark": _POINT | {"color": brand.mark},
     }
     return {
         "padding": PADDING_BELOW_LABELS,
@@ -81,7 +81,9 @@ def lines(
     ]
     apart = {"field": "s", "type": "nominal", "sort": series}
     key = legend(series) | {"symbolType": "stroke", "symbolSize": 500, "symbolStrokeWidth": 2.5}
-    colors = {"domain": series, "range": list(brand.series[: len(series)])}
+    # A line is thin: it is darkened until it is seen on white, and dashes tell it apart.
+    shown = [readable(color, WHITE, VISIBLE) for color in brand.series[: len(series)]]
+    colors = {"domain": series, "range": shown}
     dashes = {"domain": series, "range": [list(dash) for dash in DASHES[: len(series)]]}
     known = [p.value for p in points if p.value is not None]
     return {
@@ -164,7 +166,7 @@ def slope(points: Sequence[Point], ends: tuple[str, str], brand: Brand) -> tuple
                 "encoding": {
                     "y": y | {"field": "v"},
                     "detail": {"field": "s"},
-                    "color": {"condition": {"test": "datum.top", "value": brand.accent}, "value": MUTED},
+                    "color": {"condition": {"test": "datum.top", "value": brand.mark}, "value": MUTED},
                     "size": {"condition": {"test": "datum.top", "value": 3}, "value": 1.8},
                 },
             },
@@ -172,7 +174,7 @@ def slope(points: Sequence[Point], ends: tuple[str, str], brand: Brand) -> tuple
                 "mark": _POINT,
                 "encoding": {
                     "y": y | {"field": "v"},
-                    "color": {"condition": {"test": "datum.top", "value": brand.accent}, "value": MUTED},
+                    "color": {"condition": {"test": "datum.top", "value": brand.mark}, "value": MUTED},
                 },
             },
             *sides,
@@ -204,7 +206,7 @@ def sparkline(values: Sequence[float], brand: Brand) -> dict[str, Any]:
             {"mark": {"type": "line", "color": _GREY, "strokeWidth": 1.6}},
             {
                 "transform": [{"filter": "datum.last"}],
-                "mark": _POINT | {"color": brand.accent, "size": 60},
+                "mark": _POINT | {"color": brand.mark, "size": 60},
             },
         ],
     }

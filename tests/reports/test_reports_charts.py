@@ -186,12 +186,21 @@ def test_one_column_of_names_is_not_enough_and_says_so(drawn, kind):
         drawn([("a", 1)], kind)
 
 
-def test_more_parts_than_colors_become_others(crossed, monkeypatch):
-    seen = []
+@pytest.fixture
+def seen(monkeypatch):
+    """What is given to the chart library."""
+    given_to = []
     png = vega.png
-    monkeypatch.setattr(
-        vega, "png", lambda marks, *rest, **kw: seen.append(marks) or png(marks, *rest, **kw)
-    )
+
+    def spy(marks, *rest, **options):
+        given_to.append(marks)
+        return png(marks, *rest, **options)
+
+    monkeypatch.setattr(vega, "png", spy)
+    return given_to
+
+
+def test_more_parts_than_colors_become_others(crossed, seen):
     crossed([(name, f"p{at}", at + 1) for name in "ab" for at in range(9)], "stacked_bar")
     (marks,) = seen
     parts = marks["encoding"]["color"]["scale"]["domain"]
@@ -249,13 +258,8 @@ def test_the_period_is_marked_and_said(drawn_over_days, period, said):
 
 
 @pytest.fixture
-def drawn_over_days(make, monkeypatch):
+def drawn_over_days(make, seen):
     def run(period):
-        seen = []
-        png = vega.png
-        monkeypatch.setattr(
-            vega, "png", lambda marks, *a, **kw: seen.append(marks) or png(marks, *a, **kw)
-        )
         days = ["2013-01-31", "2013-02-01", "2013-02-02", "2013-02-03"]
         table, facts = make.table(
             "t", list(zip(days, (9, 1, 2, 3), strict=True)), unit="count", key_unit="date"
@@ -272,22 +276,14 @@ def drawn_over_days(make, monkeypatch):
     return run
 
 
-def test_axes_are_numbered_as_the_locale_writes(make, monkeypatch):
-    seen = []
-    png = vega.png
-    monkeypatch.setattr(vega, "png", lambda marks, *a, **kw: seen.append(marks) or png(marks, *a, **kw))
-    table, facts = make.table("t", [("1", 0.1), ("2", 0.45)], unit="percent")
+def test_axes_are_numbered_as_the_locale_writes(make, seen):
+    table, facts = make.table("t", [("1", 0.1), ("2", 1.1)], unit="number")
     request = ChartRequest(title="T", kind="line", table="t", x="carrier", y="avg_delay")
-    draw(
-        request,
-        {"t": table},
-        {f.id: f for f in facts},
-        title="T",
-        formatter=Formatter("pl"),
-        brand=Brand(),
-    )
+    by_id = {fact.id: fact for fact in facts}
+    draw(request, {"t": table}, by_id, title="T", formatter=Formatter("pl"), brand=Brand())
     axis = seen[0]["encoding"]["y"]["axis"]
-    assert json.loads(axis["labelExpr"].partition("]")[0] + "]")[1].replace("\xa0", "") in ("10%", "20%")
+    assert axis["values"] == [0, 0.5, 1]
+    assert json.loads(axis["labelExpr"].partition("]")[0] + "]") == ["0", "0,5", "1"]
 
 
 def test_a_trend_is_a_small_picture_of_double_density():
@@ -316,7 +312,7 @@ def _seen_by(color, matrix):
 @pytest.mark.parametrize("accent", ACCENTS)
 def test_series_are_told_apart_in_greyscale(accent):
     series = Brand(accent=accent).series
-    assert series[0] == accent
+    assert series[0] == Brand(accent=accent).mark
     assert len(series) >= 5
     for one, other in combinations(series, 2):
         assert abs(lightness(one) - lightness(other)) >= 7
@@ -333,6 +329,7 @@ def test_series_are_told_apart_without_a_kind_of_cone(blindness):
 def test_a_brand_is_readable_whatever_its_color(accent):
     brand = Brand(accent=accent)
     assert contrast(brand.accent_text, "#ffffff") >= 4.5
+    assert contrast(brand.mark, "#ffffff") >= 3
     assert contrast(brand.accent_on_panel, "#f5f7fa") >= 4.5
     assert contrast(brand.on_accent, accent) >= 4.5
     shades = [lightness(color) for color in brand.scale]
@@ -385,3 +382,12 @@ def test_a_logo_is_measured_and_shown_small(tmp_path):
 )
 def test_names_with_an_order_of_their_own_are_put_into_it(names, ordered):
     assert in_order(names) == ordered
+
+
+def test_lines_are_seen_on_white_and_told_apart_by_dashes(crossed, seen):
+    rows = [(str(hour), f"p{part}", hour + part) for part in range(5) for hour in range(4)]
+    crossed(rows, "line", series="part")
+    marks = seen[0]["layer"][-1]["encoding"]
+    assert all(contrast(color, "#ffffff") >= 3 for color in marks["color"]["scale"]["range"])
+    dashes = [tuple(dash) for dash in marks["strokeDash"]["scale"]["range"]]
+    assert len(set(dashes)) == 5
