@@ -54,11 +54,13 @@ class Opening:
     :param seen: what each rule saw.
     :param decisions: who is told of what, who is not, and why; none where an earlier try decided.
     :param items: the notifications, with what is known of each.
+    :param resumed: whether an earlier try of the run decided.
     """
 
     seen: tuple[Explanation, ...]
     decisions: tuple[Decision, ...]
     items: tuple[Item, ...]
+    resumed: bool = False
 
     @property
     def events(self) -> tuple[AlertEvent, ...]:
@@ -160,7 +162,7 @@ class Desk:
         plan = book.plan_of(self._run_id)
         again = plan is not None and plan.done and settings.tell_cleared
         if plan is not None and not again:
-            return book, Opening(seen, (), plan.items)
+            return book, Opening(seen, (), plan.items, resumed=True)
         generation = 0
         if plan is not None:
             generation = plan.generation + 1

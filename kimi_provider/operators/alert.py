@@ -136,7 +136,9 @@ class AlertOperator(BaseOperator):
         for one in opening.decisions:
             verb = "is told" if one.tell else "is not told"
             self.log.info("%s %s of %r: %s", one.target.receiver, verb, one.event.rule, one.why)
-        write_text(task_folder(context) / "alert.json", json.dumps(opening.as_json(), indent=1))
+        explanation = task_folder(context) / "alert.json"
+        if not opening.resumed or not explanation.exists():  # a later try has no decisions of its own
+            write_text(explanation, json.dumps(opening.as_json(), indent=1))
         if not opening.items:
             self.log.info("None of the %d rules has news, so nobody is told", len(self.rules))
             return opening, ()

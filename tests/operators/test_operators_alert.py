@@ -55,9 +55,11 @@ def test_beginning_repeat_and_end_are_mailed(simulator):
     assert "watch, task alert, run run1" in text
 
 
-def test_a_retry_mails_nobody_twice_and_has_the_same_receipts(simulator):
+def test_a_retry_mails_nobody_twice_and_has_the_same_receipts(simulator, tmp_path):
     first, second = alert(9), alert(9)
     assert len(simulator.mailbox.messages) == 1
+    (explanation,) = tmp_path.rglob("alert.json")
+    assert json.loads(explanation.read_text())["decisions"][0]["why"] == "firing"
     assert [r["message_id"] for r in first["receipts"]] == [r["message_id"] for r in second["receipts"]]
     assert first["events"] == second["events"] != []
 
