@@ -282,7 +282,7 @@ def test_a_forecast_is_measured_against_what_came(run):
     assert facts["past.periods"].value == 56
     assert float(facts["past.error"].value) == pytest.approx(missed / (2 * sum(days)))
     assert float(facts["past.bias"].value) == pytest.approx(leaned / (2 * sum(days)))
-    assert facts["past.error.before"].value is not None
+    assert facts["past.error.stretch_before"].value is not None
     assert facts["next.expected"].value == 7 * (110 + 104)
     assert facts["next.last"].value == "2024-03-07"
     assert facts["by_series.north.error"].value > facts["by_series.south.error"].value
