@@ -147,6 +147,16 @@ def grounding() -> None:
     ]
     table("Grounding check of an analysis", ["facts", "characters", "CPU ms", "/ the first"], rows)
     note_failures({f"{rows} rows": figures for rows, figures in results.items()})
+    kinds = start("lies.py", 200)
+    if "failed" in kinds:
+        note_failures({"lies": kinds})
+        return
+    told = [
+        [kind, *(number(figures, "texts"), number(figures, "objected"), number(figures, "us"))]
+        for kind, figures in kinds.items()
+    ]
+    head = ["", "texts", "objected", "CPU us a text"]
+    table("Grounding check: lies told, and honest texts", head, told)
 
 
 def reports(rounds: int) -> None:
