@@ -148,7 +148,7 @@ def _pattern(
     if not numbers:
         return ""
     whole = all(number == number.to_integral_value() for number in numbers)
-    return formatter.spreadsheet(of.unit, of.unit_label, of.decimals, of.format, whole=whole)
+    return formatter.spreadsheet(of, whole=whole)
 
 
 def _file_name(table: FactTable, taken: set[str]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from kimi_provider.exceptions import ConfigurationError
-from kimi_provider.reports import moments
+from kimi_provider.reports import moments, patterns
 from kimi_provider.reports.text import one_line, strip_hidden
 from kimi_provider.reports.words import LANGUAGES, form, words
 from kimi_provider.schemas import Unit
@@ -22,10 +20,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from babel import Locale
-    from babel.numbers import NumberPattern
 
     from kimi_provider.reports.document import Direction
-    from kimi_provider.schemas import Fact
+    from kimi_provider.schemas import Fact, TableColumn
 
 _MINUS = "\N{MINUS SIGN}"
 # Beyond these a figure with all its digits tells nobody anything, and breaks every layout.
@@ -146,12 +143,14 @@ class Formatter:
             their words and take its decimals.
         :raises ConfigurationError: if the pattern is none.
         """
-        own = self._pattern(pattern) if pattern else None
+        own = patterns.parsed(pattern) if pattern else None
         if own is not None and (points or style in (Style.ROUNDED, Style.COMPACT)):
             least, places = (0, 0) if style is Style.ROUNDED else own.frac_prec
             own = None
         else:
-            places, least = _usual_decimals(value, unit) if decimals is None else (decimals, decimals)
+            places, least = (
+                patterns.usual_decimals(value, unit) if decimals is None else (decimals, decimals)
+            )
         label = one_line(unit_label or "", 20)
         if own is not None and abs(value) < _SCIENTIFIC_FROM:
             currency = (label or "USD") if "\xa4" in own.pattern else None
@@ -203,11 +202,11 @@ class Formatter:
         return body
 
     def _percent(self, value: Decimal, fraction: tuple[int, int]) -> str:
-        pattern = _with_decimals(self._locale.percent_formats[None], fraction)
+        pattern = patterns.with_decimals(self._locale.percent_formats[None], fraction)
         return str(pattern.apply(value, self._locale))
 
     def _money(self, value: Decimal, code: str, fraction: tuple[int, int]) -> str:
-        pattern = _with_decimals(self._locale.currency_formats["standard"], fraction)
+        pattern = patterns.with_decimals(self._locale.currency_formats["standard"], fraction)
         text = pattern.apply(value, self._locale, currency=code or "USD", currency_digits=False)
         return str(text)
 
@@ -226,7 +225,7 @@ class Formatter:
             return numbers.format_scientific(value, format="0.##E0", locale=self._locale)
         if value >= _COMPACT_FROM or (compact and value >= 1000):  # noqa: PLR2004 — a thousand
             return numbers.format_compact_decimal(value, fraction_digits=2, locale=self._locale)
-        pattern = _with_decimals(self._locale.decimal_formats[None], fraction)
+        pattern = patterns.with_decimals(self._locale.decimal_formats[None], fraction)
         return str(pattern.apply(value, self._locale))
 
     def count(self, value: int) -> str:
@@ -245,36 +244,12 @@ class Formatter:
             return one_line(unit_label or "", 20)
         return ""
 
-    def spreadsheet(
-        self,
-        unit: Unit,
-        unit_label: str | None,
-        decimals: int | None,
-        pattern: str | None,
-        *,
-        whole: bool,
-    ) -> str:
-        """Return a spreadsheet's number format (ECMA-376, 18.8.31) for a unit.
+    def spreadsheet(self, column: Fact | TableColumn, *, whole: bool) -> str:
+        """Return a spreadsheet's number format for a fact or a column.
 
-        :param pattern: the fact's own pattern of Unicode's LDML.
         :param whole: whether all values are whole numbers.
-
-        Separators are the reader's own, by the format's definition; where money's symbol stands is ours.
         """
-        from babel.numbers import get_currency_symbol
-
-        symbol = f'"{get_currency_symbol(unit_label or "USD", self._locale)}"'
-        if pattern:
-            return re.sub("'([^']*)'", r'"\1"', pattern).replace("\xa4", symbol)
-        usual = {Unit.COUNT: 0, Unit.PERCENT: 1, Unit.MINUTES: 1, Unit.SECONDS: 1}
-        places = decimals if decimals is not None else usual.get(unit, 0 if whole else 2)
-        digits = "#,##0" + ("." + "0" * places if places else "")
-        if unit is Unit.PERCENT:
-            return digits + "%"
-        if unit is Unit.CURRENCY:
-            layout = self._locale.currency_formats["standard"].pattern.split(";")[0]
-            return re.sub("[#0,.]+", digits, layout).replace("\xa4", symbol)
-        return digits
+        return patterns.spreadsheet(column, self._locale, whole=whole)
 
     def moment(self, text: str, length: moments.Length = "medium") -> str:
         """Print an ISO 8601 date, time, week, month or interval; other text comes back as one line."""
@@ -292,38 +267,3 @@ class Formatter:
     def relative(self, text: str, now: datetime) -> str:
         """Say how long before a moment an ISO 8601 date or week was; empty where that says nothing."""
         return moments.relative(text, self.local(now).date(), self.words, self._locale)
-
-    def _pattern(self, pattern: str) -> NumberPattern:
-        from babel.numbers import parse_pattern
-
-        try:
-            if not set("#0@") & set(pattern):
-                raise ValueError(pattern)  # noqa: TRY301 — Babel takes a pattern without a number
-            return parse_pattern(pattern)
-        except ValueError as error:
-            raise ConfigurationError(
-                f"Number format {one_line(pattern, 40)!r} is not a pattern of Unicode's LDML. "
-                "Write one such as '#,##0.00' or '0.0%'."
-            ) from error
-
-
-def _with_decimals(pattern: NumberPattern, fraction: tuple[int, int]) -> NumberPattern:
-    """Return the locale's way to write a number with our (least, most) decimals."""
-    changed = copy(pattern)
-    changed.frac_prec = fraction
-    return changed
-
-
-def _usual_decimals(value: Decimal, unit: Unit) -> tuple[int, int]:
-    """Return (most, least) decimals for a unit where the metric does not say."""
-    size = abs(value)
-    if unit is Unit.COUNT:
-        return 0, 0
-    if unit is Unit.PERCENT:
-        return (1, 1) if size < 1 else (0, 0)
-    if unit is Unit.CURRENCY:
-        whole = value == value.to_integral_value() or size >= 1000  # noqa: PLR2004 — cents no longer matter
-        return (0, 0) if whole else (2, 2)
-    if unit in _DURATIONS:
-        return 1, 1
-    return (2, 0) if size >= 1 or not size else (4, 0)

@@ -29,7 +29,9 @@ def test_every_word_is_there_in_every_language_with_the_same_fields():
     for language, spoken in LANGUAGES.items():
         assert {name for name in spoken if "." not in name} == plain, language
         for name, text in spoken.items():
-            assert fields(text) == fields(english[base(name)]), (language, name)
+            asked = fields(english[base(name)])
+            # "one" may say so in words.
+            assert fields(text) == asked or ("." in name and fields(text) < asked), (language, name)
             assert text.strip(), (language, name)
 
 
