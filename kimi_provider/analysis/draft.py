@@ -112,6 +112,9 @@ sign: say the direction yourself, and say it right ("rose by", "fell by", "highe
 - Do not cite a fact whose value is empty: the data has none. Do not calculate, and do not compare what \
 the facts do not compare.
 - `good` says which direction is good news: up, down, or, where empty, neither.
+- Say "highest", "lowest", "best" or "worst" only of a row that is so in its column of its table, and \
+never "record" or "ever": the facts know their period alone.
+- Name nobody and nothing that neither the facts nor the request name.
 - Names that stand in the data, such as codes of carriers, and the dates of the period may be written \
 as they are.
 
