@@ -128,10 +128,9 @@ def honest_text(brief: Brief, *, seed: int) -> str:
     language: Language = "pl" if rng.random() < _POLISH_SHARE else "en"
     written: list[str] = []
     while len(written) < 3:  # noqa: PLR2004 — sentences
-        way = rng.choice((_moved, _extreme, _plain))
-        sentence = (
-            _plain(rng, brief, language) if way is _plain else way(rng, brief, language, honest=True)
-        )
+        way = rng.choice((_moved, _extreme, None))
+        told = way(rng, brief, language, honest=True) if way else None
+        sentence = told or _plain(rng, brief, language)
         if sentence and sentence not in written:
             written.append(sentence)
     return " ".join(written)

@@ -1,4 +1,4 @@
-"""Measures what the check of an analysis catches, in a process of its own; prints JSON by kind of lie."""
+"""Measures what the check of an analysis catches, in a process of its own; prints JSON by kind."""
 
 from __future__ import annotations
 
