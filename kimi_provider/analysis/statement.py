@@ -55,6 +55,7 @@ _JOINING_FUNCTIONS = {
     "array_concat",
     "array_cat",
 }
+_FOLDING_FUNCTIONS = {"array_reduce", "list_reduce", "reduce"}
 _MAX_SIZE = 1_000
 _MAX_GROWTH = 10_000
 _UNKNOWN_LENGTH = _MAX_SIZE
@@ -264,6 +265,14 @@ def _check_function(node: dict[str, Any]) -> None:
                 f"The function '{name}' is only allowed with a size written as a number of at most "
                 f"{_MAX_SIZE}, and not inside another such function."
             )
+    if name in _FOLDING_FUNCTIONS and any(
+        str(inner.get("function_name")).lower() in _JOINING_FUNCTIONS
+        for argument in arguments
+        for inner in _nodes(argument)
+    ):
+        raise ConfigurationError(
+            f"The function '{name}' is not allowed to join texts or lists: take string_agg or flatten."
+        )
     if name in _FORMATTING_FUNCTIONS and arguments and _WIDE_FORMAT.search(_literal(arguments[0])):
         raise ConfigurationError(
             f"The function '{name}' is only allowed with a format written as a text, with widths "

@@ -404,6 +404,13 @@ class TestAttacks:
     def test_what_nothing_could_stop_is_refused(self, database, name):
         assert "is not allowed" in refusal(database, f"SELECT {name}(origin, origin) FROM flights")
 
+    @pytest.mark.parametrize("name", ["list_reduce", "reduce", "array_reduce"])
+    def test_a_text_doubled_in_a_fold_is_refused(self, database, name):
+        sql = f"SELECT {name}(list(origin), lambda a, b: a || a) FROM flights"
+        assert "not allowed to join" in refusal(database, sql)
+        total = f"SELECT {name}(list(number), lambda a, b: a + b) FROM flights"
+        assert database.query(total).rows == [(45,)]
+
     @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory is not known here")
     def test_memory_that_duckdb_does_not_see_is_bounded_too(self, flights):
         inner = "list_transform(range(1000), lambda y: list_transform(range(1000), lambda z: z))"
