@@ -145,7 +145,6 @@ class _Run:
         self.template = self.template.spoken(self.parameters)
         self.period = self.options.period or self.template.period(self.parameters)
         self._trace_prompt()
-        sheet = FactSheet(facts=())
         try:
             sheet = await asyncio.to_thread(
                 compute_sheet,
@@ -163,8 +162,10 @@ class _Run:
                 raise
             self.caller.trace.add("no_data", message=str(error))
             self.on_progress(f"Nothing to analyze: {error}")
-            await self._write(sheet)
-            return self._without_model(sheet, trace_uri, NO_DATA)
+            # The trace says what was found; a report has nothing of it to show.
+            nothing = FactSheet(facts=())
+            await self._write(nothing)
+            return self._without_model(nothing, trace_uri, NO_DATA)
 
     async def _by_strategy(self, sheet: FactSheet, trace_uri: str, stack: ExitStack) -> Analysis:
         database, strategy, measured = await self._opened(stack)

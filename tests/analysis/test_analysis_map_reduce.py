@@ -47,7 +47,7 @@ from kimi_provider.testing.tokens import count_prompt, count_tokens
 
 ROOT = Path(__file__).parents[2]
 CHAT = "chat/completions"
-TOKENS = int(os.environ.get("KIMI_TEXT_TOKENS", "300000"))
+TOKENS = int(os.environ.get("TEXT_TOKENS", "300000"))
 """Size of the text that is read, killed and resumed; the figure to reach is 3,000,000."""
 
 TEMPLATE = """\
@@ -379,7 +379,7 @@ def tokens_of(request, output_type, name):
 def test_a_killed_reading_resumes_and_pays_for_no_part_twice(
     simulator, write_template, write_dataset, tmp_path
 ):
-    rows = TOKENS // 90
+    rows = TOKENS // 74
     chunk = max(TOKENS // 30, 4_000)
     template = write_template(TEMPLATE.replace("CHUNK", str(min(chunk, 60_000))))
     _, path = write_dataset("tickets", TICKETS.format(rows=rows))
