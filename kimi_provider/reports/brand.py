@@ -14,7 +14,6 @@ from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.reports.colors import (
     APART,
     INK,
-    PANEL,
     SERIES,
     VISIBLE,
     WHITE,
@@ -93,11 +92,6 @@ class Brand:
     def accent_text(self) -> str:
         """The accent as a color of text on white, darkened as far as it must be."""
         return readable(self.accent, WHITE)
-
-    @property
-    def accent_on_panel(self) -> str:
-        """The accent as a color of text on the cards' light ground."""
-        return readable(self.accent, PANEL)
 
     @property
     def on_accent(self) -> str:

@@ -13,7 +13,6 @@ INK = "#1f2933"
 BLACK = "#0b0f14"
 SOFT_INK = "#52606d"
 WHITE = "#ffffff"
-PANEL = "#f5f7fa"  # the ground of cards
 GRID = "#e4e7eb"
 MUTED = "#9aa9b8"
 READABLE = 4.5  # WCAG 2.2 AA, text of normal size
