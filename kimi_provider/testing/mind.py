@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ANALYSIS = "analysis"
 _READERS = {"partial_findings": sort_records, "merged_themes": merge_themes}
+_NAMED = re.compile(r"must fit this JSON Schema named `([\w-]+)`")
 _ECHO_LENGTH = 200
 
 
@@ -48,7 +50,9 @@ def _structured(body: dict[str, Any]) -> Answer | None:
         return None
     prompt = "\n".join(texts(body["messages"], "system", "user"))
     schema = wanted["json_schema"]["schema"] if kind == "json_schema" else find_schema(prompt)
-    name = wanted.get("json_schema", {}).get("name", ANALYSIS)
+    # Without schemas of its own, the client names it in the prompt.
+    named = _NAMED.search(prompt) if kind == "json_object" else None
+    name = named[1] if named else wanted.get("json_schema", {}).get("name", ANALYSIS)
     read = _READERS[name](prompt) if name in _READERS else None
     if read is not None:
         return Answer(content=_json(read))
