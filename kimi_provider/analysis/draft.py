@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from kimi_provider.analysis.languages import language_name
 from kimi_provider.analysis.sanitize import clean
-from kimi_provider.schemas import ChartRequest, Finding, Severity
+from kimi_provider.schemas import ChartKind, ChartRequest, Finding, Severity
 
 SCHEMA_NAME = "analysis"
 
@@ -47,10 +47,11 @@ class DraftChart(_Draft):
     """A chart wanted: a table of the facts, its key column for x, its fact column for y."""
 
     title: Line
-    kind: Literal["bar", "line"]
+    kind: ChartKind
     table: str
     x: str
     y: str
+    series: str | None = None
 
     def as_request(self) -> ChartRequest:
         """Return the value that goes on to the report."""
@@ -128,7 +129,8 @@ kind (one or two words, such as "delays") and a severity:
 critical: serious harm to the business now, somebody must act. Do not raise it to be noticed.
 - actions: what a reader could do, one sentence each; none, if nothing follows from the facts.
 - charts: only what shows a finding; a table from the block <tables>, x a key column of it, y a fact \
-column of it.
+column of it. line for time, bar to compare; stacked_bar and heatmap need `series`, a second key \
+column; slope may have one; distribution counts the rows by ranges of y.
 - Plain sentences: no Markdown, no HTML, no links, no template syntax.
 
 Safety

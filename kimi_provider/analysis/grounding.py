@@ -17,6 +17,7 @@ from kimi_provider.analysis.grounding_text import REFERENCE, sentences
 from kimi_provider.analysis.grounding_units import units, without_repeated_units
 from kimi_provider.analysis.sanitize import one_line
 from kimi_provider.analysis.words import NUMBER_WORDS, REFERENCE_MARK, TEN, is_polish
+from kimi_provider.schemas import ChartKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -161,6 +162,9 @@ def _figures(text: str) -> Iterator[tuple[int, int]]:
         yield match.span()
 
 
+_SPLIT = frozenset({ChartKind.STACKED_BAR, ChartKind.HEATMAP})
+
+
 def chart_problem(chart: DraftChart | ChartRequest, sheet: FactSheet) -> str:
     """Return why a chart cannot be drawn of the facts, with the names that exist; else nothing."""
     tables = {table.id: table for table in sheet.tables}
@@ -171,4 +175,8 @@ def chart_problem(chart: DraftChart | ChartRequest, sheet: FactSheet) -> str:
     facts = [column.name for column in table.columns if not column.key]
     if chart.x not in keys or chart.y not in facts:
         return f"x may be {', '.join(keys) or 'none'}; y may be {', '.join(facts) or 'none'}"
+    if chart.series is not None and (chart.series not in keys or chart.series == chart.x):
+        return f"series may be {', '.join(key for key in keys if key != chart.x) or 'none'}"
+    if chart.kind in _SPLIT and chart.series is None:
+        return f"a {chart.kind.replace('_', ' ')} needs series, a second key column of the table"
     return ""
