@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kimi_provider.analysis.answer import Answering
 from kimi_provider.analysis.audit import audited
-from kimi_provider.analysis.computing import check_sheet, compute_sheet, single_facts
+from kimi_provider.analysis.computing import check_sheet, compute_sheet
 from kimi_provider.analysis.database import Database
-from kimi_provider.analysis.fallback import MODEL_FAILURES, NO_DATA, failure_word, plain_texts
-from kimi_provider.analysis.grounding import chart_problem, references, without_repeated_units
+from kimi_provider.analysis.elsewhere import handed_over
+from kimi_provider.analysis.fallback import MODEL_FAILURES, NO_DATA, failure_word
+from kimi_provider.analysis.grounding import references, without_repeated_units
 from kimi_provider.analysis.grounding_policy import GroundingPolicy
-from kimi_provider.analysis.map_reduce import SIMULATOR
-from kimi_provider.analysis.metrics import shifted
 from kimi_provider.analysis.partial import check_parts
 from kimi_provider.analysis.preparing import (
     Prepared,
@@ -30,23 +29,21 @@ from kimi_provider.analysis.preparing import (
 )
 from kimi_provider.analysis.query_facts import QueryFacts
 from kimi_provider.analysis.request import DatasetView, analysis_request
+from kimi_provider.analysis.result import Result, days_named
 from kimi_provider.analysis.theme_facts import announced
 from kimi_provider.analysis.with_tools import columns_block, explored
 from kimi_provider.exceptions import KimiProviderError, NoDataError
-from kimi_provider.schemas import Analysis, ChartRequest, DatasetRef, Fact, FactSheet, Usage
+from kimi_provider.schemas import Analysis, DatasetRef, FactSheet, Usage
 from kimi_provider.storage import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import date
+    from collections.abc import Callable, Mapping, Sequence
 
     from kimi_provider.analysis.caller import Caller
-    from kimi_provider.analysis.draft import AnalysisDraft, DraftChart
     from kimi_provider.analysis.partial import PartResult
     from kimi_provider.analysis.prompts import PromptTemplate
     from kimi_provider.analysis.rows import Rows
     from kimi_provider.analysis.strategy import Strategy, Wanted
-    from kimi_provider.client.messages import ChatResult
     from kimi_provider.storage import StoragePath
 
 
@@ -113,6 +110,8 @@ async def analyze(
         run = _Run(caller, template, datasets, params, folder, options or AnalysisOptions(), on_progress)
         analysis = await run.analysis(trace_path.as_uri())
     except BaseException as error:
+        if handed_over(error):
+            raise
         trace.add("error", type=type(error).__name__, message=str(error))
         try:
             await asyncio.to_thread(trace.write, trace_path)
@@ -138,12 +137,14 @@ class _Run:
     refs: Mapping[str, DatasetRef] = field(init=False)
     parameters: Mapping[str, object] = field(init=False)
     period: str | None = field(init=False)
+    result: Result = field(init=False)
 
     async def analysis(self, trace_uri: str) -> Analysis:
         self.refs = {name: ref for name, (ref, _) in self.datasets.items()}
         self.parameters = self.template.parameters(self.params)
         self.template = self.template.spoken(self.parameters)
         self.period = self.options.period or self.template.period(self.parameters)
+        self.result = Result(self.template, self.period, self._facts_path.as_uri(), trace_uri)
         self._trace_prompt()
         try:
             sheet = await asyncio.to_thread(
@@ -156,7 +157,7 @@ class _Run:
             await self._write(sheet)
             self._trace_facts(sheet)
             with ExitStack() as stack:
-                return await self._by_strategy(sheet, trace_uri, stack)
+                return await self._by_strategy(sheet, stack)
         except NoDataError as error:
             if not self.options.reports_no_data:
                 raise
@@ -165,14 +166,14 @@ class _Run:
             # The trace says what was found; a report has nothing of it to show.
             nothing = FactSheet(facts=())
             await self._write(nothing)
-            return self._without_model(nothing, trace_uri, NO_DATA)
+            return self.result.without_model(nothing, NO_DATA, usage=self.caller.usage)
 
-    async def _by_strategy(self, sheet: FactSheet, trace_uri: str, stack: ExitStack) -> Analysis:
+    async def _by_strategy(self, sheet: FactSheet, stack: ExitStack) -> Analysis:
         database, strategy, measured = await self._opened(stack)
         check_sheet(self.template, announced(sheet) if strategy == "map_reduce" else sheet, self.period)
         self.caller.trace.add("strategy", strategy=strategy)
         try:
-            return await self._asked(sheet, trace_uri, strategy, database, measured)
+            return await self._asked(sheet, strategy, database, measured)
         except MODEL_FAILURES as error:
             if not self.options.falls_back(error):
                 raise
@@ -180,7 +181,7 @@ class _Run:
             self.caller.trace.add("fallback", failure=word, message=str(error))
             self.on_progress(f"The model gave no analysis ({word}); the facts stand alone")
             await self._write(sheet)
-            return self._without_model(sheet, trace_uri, word, strategy)
+            return self.result.without_model(sheet, word, usage=self.caller.usage, strategy=strategy)
 
     async def _opened(self, stack: ExitStack) -> tuple[Database | None, Strategy, Rows | None]:
         """Choose the strategy; the database is opened only where data beside the facts may be needed."""
@@ -207,7 +208,6 @@ class _Run:
     async def _asked(
         self,
         sheet: FactSheet,
-        trace_uri: str,
         strategy: Strategy,
         database: Database | None,
         measured: Rows | None,
@@ -243,7 +243,7 @@ class _Run:
             self.caller,
             citable,
             period=self.period,
-            dates=list(self._dates(self.parameters)),
+            dates=days_named(self.template, self.parameters),
             source=self.template.path.name,
             on_progress=self.on_progress,
             policy=self.options.grounding or self.template.front.grounding or GroundingPolicy(),
@@ -251,13 +251,15 @@ class _Run:
         )
         draft, result = await answering.grounded(request)
         draft = draft.rewritten(lambda text: without_repeated_units(text, citable))
-        charts = self._charts(draft.charts, citable)
+        charts = self.result.charts(draft.charts, citable)
         cited = {fact_id for text in draft.texts().values() for fact_id in references(text)}
         kept = queries.used(cited, {chart.table for chart in charts}).joined(shown)
         if prepared.rows is not None:
             kept = prepared.rows.used(cited).joined(kept)
         await self._write(kept)
-        analysis = self._analysis(kept, draft, charts, result, trace_uri, strategy, usage)
+        analysis = self.result.analysis(
+            kept, draft, charts, result, strategy=strategy, usage=usage + self.caller.usage
+        )
         return await audited(analysis, kept, answering, self.template, self.folder)
 
     async def _read(self, sheet: FactSheet, database: Database | None) -> tuple[Prepared, Usage]:
@@ -286,58 +288,6 @@ class _Run:
         )
         return prepared, usage
 
-    def _analysis(  # noqa: PLR0917 — each a part of the result
-        self,
-        sheet: FactSheet,
-        draft: AnalysisDraft,
-        charts: tuple[ChartRequest, ...],
-        result: ChatResult,
-        trace_uri: str,
-        strategy: Strategy,
-        usage: Usage,
-    ) -> Analysis:
-        return Analysis(
-            headline=draft.headline,
-            summary=draft.summary,
-            findings=tuple(finding.as_finding() for finding in draft.findings),
-            actions=draft.actions,
-            charts=charts,
-            period=self.period,
-            facts=self._facts_to_pass_on(sheet, draft.texts().values()),
-            facts_uri=self._facts_path.as_uri(),
-            trace_uri=trace_uri,
-            model=result.model,
-            simulated=result.system_fingerprint == SIMULATOR,
-            language=self.template.front.language or "en",
-            strategy=strategy,
-            usage=usage + self.caller.usage,
-        )
-
-    def _without_model(
-        self, sheet: FactSheet, trace_uri: str, failure: str, strategy: Strategy = "facts"
-    ) -> Analysis:
-        """Return the facts alone, or nothing but the word where there are none to tell of."""
-        single = () if failure == NO_DATA else single_facts(sheet, self.template.front.comparisons)
-        headline, summary, findings = (
-            plain_texts(single, self.template.front.language) if single else ("", "", ())
-        )
-        texts = [headline, summary, *(finding.detail for finding in findings)]
-        return Analysis(
-            headline=headline,
-            summary=summary,
-            findings=findings,
-            charts=() if failure == NO_DATA else self._charts((), sheet),
-            period=self.period,
-            facts=self._facts_to_pass_on(sheet, texts),
-            facts_uri=self._facts_path.as_uri(),
-            trace_uri=trace_uri,
-            model="",
-            failure=failure,
-            language=self.template.front.language or "en",
-            strategy=strategy,
-            usage=self.caller.usage,
-        )
-
     @property
     def _facts_path(self) -> StoragePath:
         return self.folder / "facts.json"
@@ -345,30 +295,6 @@ class _Run:
     async def _write(self, sheet: FactSheet) -> None:
         text = sheet.model_dump_json(indent=1) + "\n"
         await asyncio.to_thread(write_text, self._facts_path, text)
-
-    def _dates(self, parameters: Mapping[str, Any]) -> Iterable[date]:
-        for spec in (None, *self.template.front.comparisons):
-            values = shifted(parameters, spec) if spec else parameters
-            for name, parameter in self.template.front.parameters.items():
-                if parameter.type == "date":
-                    yield values[name]
-                elif parameter.type == "datetime":
-                    yield values[name].date()
-
-    def _charts(self, drawn: Iterable[DraftChart], sheet: FactSheet) -> tuple[ChartRequest, ...]:
-        """Return the template's charts, then those that the model wants, each picture once."""
-        wanted = [*self.template.front.charts, *(chart.as_request() for chart in drawn)]
-        charts: dict[tuple[str, str, str], ChartRequest] = {}
-        for chart in wanted:
-            if not chart_problem(chart, sheet):
-                charts.setdefault((chart.table, chart.x, chart.y), chart)
-        return tuple(charts.values())
-
-    def _facts_to_pass_on(self, sheet: FactSheet, texts: Iterable[str]) -> tuple[Fact, ...]:
-        """Return the single facts and those cited; the sheet, which may be large, has the others."""
-        wanted = {fact.id for fact in single_facts(sheet, self.template.front.comparisons)}
-        wanted.update(cited for text in texts for cited in references(text))
-        return tuple(fact for fact in sheet.facts if fact.id in wanted)
 
     def _trace_prompt(self) -> None:
         self.caller.trace.add(

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from kimi_provider.analysis.prompts import PromptTemplate
     from kimi_provider.client.config import ClientConfig
 
-SIMULATOR = "fp_simulator"
-"""The ``system_fingerprint`` of answers that no model wrote."""
 
 _CONCURRENT = 8
 
@@ -137,7 +135,7 @@ async def read_chunk(
         themes=themes,
         refused=refused,
         model=last.model,
-        simulated=last.system_fingerprint == SIMULATOR,
+        simulated=last.simulated,
         usage=usage,
     )
 

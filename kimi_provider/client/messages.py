@@ -159,6 +159,11 @@ class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.finish_reason in {None, "length"}
 
     @property
+    def simulated(self) -> bool:
+        """Whether no model wrote it: the simulator signs its answers by their fingerprint."""
+        return self.system_fingerprint == "fp_simulator"
+
+    @property
     def message(self) -> Message:
         """The assistant message to send back in the next request."""
         return Message.assistant(
