@@ -63,6 +63,7 @@ def get_provider_info() -> _Json:
             {"name": "kimi", "class-name": "kimi_provider.decorators.kimi.kimi_task"},
         ],
         "plugins": [{"name": "kimi", "plugin-class": "kimi_provider.plugins.kimi.KimiPlugin"}],
+        "cli": ["kimi_provider.cli.definition.get_kimi_cli_commands"],
         "config": {
             "kimi": {
                 "description": "Settings of the Kimi provider.",
@@ -79,6 +80,13 @@ def get_provider_info() -> _Json:
                         "package, separated by ``:``. Each may have the subfolders ``prompts``, "
                         "``reports`` and ``alerts``.",
                         example="/opt/airflow/templates:/opt/shared/templates",
+                    ),
+                    "retention_days": _option(
+                        "How many days files are kept, for ``airflow kimi clean`` and the maintenance "
+                        "DAG: a number, or numbers by kind (``journal``, ``trace``, ``dataset``, "
+                        "``report``, ``ledger``), or ``never``. Without a ledger's entry, a task that is "
+                        "cleared mails again. Empty: all is kept.",
+                        example="30, report=365, ledger=never",
                     ),
                     "hash_key": {
                         **_option(

@@ -50,8 +50,16 @@ def task_folder(context: Context) -> StoragePath:
     :param context: the context that Airflow gives to ``execute``.
     """
     ti = context["ti"]
-    folder = storage_root() / _segment(ti.dag_id) / _segment(ti.run_id) / _segment(ti.task_id)
-    return _mapped(folder, ti.map_index)
+    return instance_folder(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+
+
+def instance_folder(dag_id: str, run_id: str, task_id: str, map_index: int | None = None) -> StoragePath:
+    """Return the folder of a task instance, for whoever looks at it from outside.
+
+    :param map_index: ``None``, or below 0, for a task that is not mapped.
+    """
+    folder = storage_root() / _segment(dag_id) / _segment(run_id) / _segment(task_id)
+    return _mapped(folder, map_index)
 
 
 def memory_folder(context: Context) -> StoragePath:

@@ -1,0 +1,1 @@
+"""``airflow kimi``: what people ask of the provider at a terminal."""
