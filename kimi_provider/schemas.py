@@ -380,17 +380,41 @@ class AlertEvent(Value):
 
 
 class DeliveryStatus(StrEnum):
-    """What is known of one recipient's mail. ``queued``: the service took it; not yet delivered."""
+    """What is known of one recipient's mail. ``queued``: the service took it; not yet delivered.
+
+    What comes after ``queued`` is known only where the service's events are received.
+    """
 
     QUEUED = "queued"
     REJECTED = "rejected"  # the service refused it, and will refuse it again
     FAILED = "failed"  # it is known that nothing left
     AMBIGUOUS = "ambiguous"  # it may or may not have left; it is not sent again by itself
     SKIPPED = "skipped"  # no rule asked for it
+    CHECKED = "checked"  # the service's sandbox found it good; nothing was sent, as told
+    CANCELED = "canceled"  # it was scheduled, and taken back
+    DEFERRED = "deferred"  # the recipient's server put it off; the service goes on trying
+    DELIVERED = "delivered"  # the recipient's server took it
+    BOUNCED = "bounced"  # the recipient's server refused it
+    DROPPED = "dropped"  # the service did not pass it on: unsubscribed, or bounced before
+    SPAM = "spam"  # the recipient called it spam
+
+    @property
+    def may_have_left(self) -> bool:
+        """Whether the service has the mail or had it, or nobody knows that it has not."""
+        return self not in {
+            DeliveryStatus.REJECTED,
+            DeliveryStatus.FAILED,
+            DeliveryStatus.SKIPPED,
+            DeliveryStatus.CHECKED,
+        }
 
 
 class DeliveryReceipt(Value):
-    """What happened to one recipient's mail; the ledger at ``ledger_uri`` has the same, durably."""
+    """What happened to one recipient's mail; the ledger at ``ledger_uri`` has the same, durably.
+
+    A mail that was scheduled leaves at ``send_at``, and can be taken back by ``batch_id`` until ten
+    minutes before.
+    """
 
     recipient: str
     status: DeliveryStatus
@@ -398,6 +422,8 @@ class DeliveryReceipt(Value):
     sent_at: datetime | None = None
     detail: str = ""
     ledger_uri: str | None = None
+    send_at: datetime | None = None
+    batch_id: str | None = None
 
 
 class AlertResult(Value):

@@ -12,11 +12,11 @@ from kimi_provider.alerts.book import Progress
 from kimi_provider.alerts.desk import Claim, receipt_of
 from kimi_provider.alerts.routing import MAIL
 from kimi_provider.alerts.settings import Mail
-from kimi_provider.alerts.wording import fields_of, text_of, title_of
+from kimi_provider.alerts.wording import fields_of, title_of
 from kimi_provider.exceptions import ConfigurationError, DeliveryError
 from kimi_provider.hooks.sendgrid import SendGridHook
 from kimi_provider.hooks.storage import open_uri, task_folder
-from kimi_provider.schemas import DeliveryStatus, Severity
+from kimi_provider.schemas import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,11 +110,11 @@ class Telling:
                 "or a route to another receiver."
             )
         hook = SendGridHook(self.mail.sendgrid_conn_id)
-        self._message(hook, item)  # what cannot be made is no claim
+        self._message(hook, item, context)  # what cannot be made is no claim
         claim, item = self.desk.claim(item)
         if claim is Claim.SUPERSEDED:
             return ()
-        message = self._message(hook, item)
+        message = self._message(hook, item, context)
         # Whatever else the claim says, the ledger decides: it knows of each recipient what left.
         ti = context["ti"]
         scope = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index or 0)
@@ -152,15 +152,13 @@ class Telling:
         log.info("The receiver %s is told of %d alerts", item.receiver, len(item.events))
         return (receipt_of(item, Progress.SENT),)
 
-    def _message(self, hook: SendGridHook, item: Item) -> Message:
-        from kimi_provider.alerts.message import InlineFile
-        from kimi_provider.alerts.plain import html_of_text
+    def _message(self, hook: SendGridHook, item: Item, context: Context) -> Message:
+        from kimi_provider.alerts.message import Attachment, InlineFile
         from kimi_provider.storage import read_bytes, read_text
 
         report = self.report
         if report is None or all(event.status == "resolved" for event in item.events):
-            text = text_of(item, self.place)
-            return self._build(hook, subject=title_of(item), html=html_of_text(text), text=text)
+            return self._notice(hook, item, context)
         images = [
             InlineFile(image.content_id, read_bytes(open_uri(image.uri)), image.media_type)
             for image in report.images
@@ -170,6 +168,26 @@ class Telling:
             subject=f"{self._mark()}{report.subject}",
             html=read_text(open_uri(report.html_uri)),
             text=read_text(open_uri(report.text_uri)),
+            images=tuple(images),
+            attachments=tuple(
+                Attachment(file.name, read_bytes(open_uri(file.uri)), file.media_type)
+                for file in report.attachments
+            ),
+        )
+
+    def _notice(self, hook: SendGridHook, item: Item, context: Context) -> Message:
+        """Return a mail of its own, where there is no report to send."""
+        from kimi_provider.alerts.message import InlineFile
+        from kimi_provider.hooks.notices import draw_notice
+
+        dag = context.get("dag")
+        notice = asyncio.run(draw_notice(item, self.place, self.settings, dag))
+        images = [InlineFile(p.content_id, p.png, p.media_type) for p in notice.pictures]
+        return self._build(
+            hook,
+            subject=title_of(item),
+            html=notice.html,
+            text=notice.text,
             images=tuple(images),
         )
 
@@ -193,7 +211,7 @@ def _progress(error: Exception) -> Progress:
     """Return what is known of a mail that not everyone has got."""
     receipts = getattr(error, "receipts", ())
     # If it may have left for one, a later run does not tell all of them again; a retry tells the others.
-    left = {DeliveryStatus.QUEUED, DeliveryStatus.AMBIGUOUS} & {one.status for one in receipts}
+    left = any(one.status.may_have_left for one in receipts)
     return Progress.AMBIGUOUS if left else Progress.FAILED
 
 
