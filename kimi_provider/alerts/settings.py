@@ -50,6 +50,9 @@ class AlertSettings:
     :param resend_ambiguous: tell again where it is not known whether a receiver was told.
     :param keep_runs: how many runs' figures are kept for changes, bands and runs in a row.
     :param silences: silences that the DAG declares, beside those set from outside.
+    :param locale: language and format of mails that come without a report, such as ``en`` or ``pl``.
+    :param timezone: IANA name of the zone in which their times are shown.
+    :param brand: their :class:`~kimi_provider.reports.brand.Brand`.
     :raises ConfigurationError: if a number is out of range, or a route names an unknown receiver.
     """
 
@@ -67,6 +70,9 @@ class AlertSettings:
     resend_ambiguous: bool = False
     keep_runs: int = 100
     silences: Sequence[Silence] = ()
+    locale: str = "en"
+    timezone: str = "UTC"
+    brand: Any = None
 
     def __post_init__(self) -> None:
         """Refuse at DAG parse what cannot work in a run."""

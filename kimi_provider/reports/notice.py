@@ -53,6 +53,7 @@ async def build_notice(
     *,
     search_path: Sequence[Path],
     now: datetime,
+    waiting: int = 0,
     title: str | None = None,
     subject: str | None = None,
     brand: Brand | None = None,
@@ -66,6 +67,7 @@ async def build_notice(
     :param search_path: folders of the alerts' templates, then of the reports', whose frame and parts
         they share; the first that has a name wins.
     :param now: when the notice is made, with its offset.
+    :param waiting: how many more alerts there are, which are told of later.
     :param title: stands above the headline; by default the brand's name.
     :param subject: of the mail, with ``{title}``, ``{headline}``, ``{state}`` in it; by default state
         and headline.
@@ -83,6 +85,7 @@ async def build_notice(
         template,
         about,
         search_path,
+        waiting=waiting,
         formatter=Formatter(locale, timezone),
         brand=brand,
         frame=frame,
@@ -94,6 +97,7 @@ def _drawn(
     about: Sequence[NoticeEvent] | Failure,
     search_path: Sequence[Path],
     *,
+    waiting: int,
     formatter: Formatter,
     brand: Brand,
     frame: Frame,
@@ -104,7 +108,7 @@ def _drawn(
         document = (
             _failure(about, formatter, frame)
             if isinstance(about, Failure)
-            else _alerts(about, formatter, frame, most)
+            else _alerts(about, formatter, frame, most, waiting)
         )
         context = {"doc": document, "brand": brand, "words": formatter.words, "medium": "mail"}
         html = inline_styles(render(env, f"{template}.html.j2", context))
@@ -121,7 +125,7 @@ def _drawn(
 
 
 def _alerts(
-    events: Sequence[NoticeEvent], formatter: Formatter, frame: Frame, most: int
+    events: Sequence[NoticeEvent], formatter: Formatter, frame: Frame, most: int, waiting: int
 ) -> AlertDocument:
     if not events:
         raise ConfigurationError("There is no alert to tell of. Send a notice only where there is one.")
@@ -129,7 +133,8 @@ def _alerts(
     ranked = sorted(events, key=lambda event: (event.status != "firing", -event.severity.rank))
     blocks = tuple(_block(event, formatter) for event in ranked[:most])
     first = blocks[0]
-    hidden = len(events) - len(blocks)
+    more = {"more_alerts": len(events) - len(blocks), "waiting_alerts": waiting}
+    left = [words[name].format(count=formatter.count(n)) for name, n in more.items() if n]
     count = form(words, "alerts_count", len(events)).format(count=formatter.count(len(events)))
     alone = len(events) == 1
     state = first.status_word if first.status == "resolved" else first.level
@@ -145,7 +150,7 @@ def _alerts(
         state=state,
         generated=formatter.time(frame.now),
         events=blocks,
-        more=words["more_alerts"].format(count=formatter.count(hidden)) if hidden else "",
+        more="; ".join(left),
         steps=_once(step for block in blocks for step in block.steps),
         links=tuple(dict.fromkeys(link for block in blocks for link in block.links)),
     )

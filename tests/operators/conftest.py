@@ -92,7 +92,7 @@ class Chain:
     def alert(self, **arguments: Any) -> Any:
         settings = {
             "analysis": self.values["analyze"],
-            "report": self.values["report"],
+            "report": self.values.get("report"),
             "rules": [Always()],
             "to": "ann@example.com, bob@example.com",
         }

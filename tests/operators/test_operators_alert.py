@@ -160,7 +160,7 @@ def test_what_the_task_returns_stays_small(simulator):
     result = alert(0, facts={"facts": facts}, rules=rules)
     assert len(json.dumps(result)) < 20_000
     assert result["events"][0]["rule"] == "worst"
-    assert "And 281 more, which wait for the next run." in simulator.mailbox.messages[0].text
+    assert "and 281 more, which wait for the next run" in simulator.mailbox.messages[0].text
 
 
 def test_a_mapped_task_keeps_a_state_for_each_index(simulator):

@@ -1,0 +1,46 @@
+"""What the alert's mails look like: the report with its files, or a notice of its own."""
+
+from __future__ import annotations
+
+from kimi_provider.alerts.rules import Always, Threshold
+from kimi_provider.alerts.settings import AlertSettings
+
+
+def test_the_files_of_a_report_come_with_the_mail(chain, simulator):
+    chain.analyze()
+    chain.report(formats=["csv"])
+    chain.alert(rules=[Always()], to="ann@example.com")
+    (mail,) = simulator.mailbox
+    attached = [file for file in mail.attachments if not file.content_id]
+
+    assert {file.media_type.partition(";")[0] for file in attached} == {"text/csv"}
+    assert [file.filename for file in attached] == [
+        file["name"] for file in chain.values["report"]["attachments"]
+    ]
+    assert all(
+        len(file.content) == file_bytes
+        for file, file_bytes in zip(
+            attached, [f["bytes"] for f in chain.values["report"]["attachments"]], strict=True
+        )
+    )
+
+
+def test_an_alert_without_a_report_is_a_notice(chain, simulator):
+    chain.analyze()
+    rule = Threshold("day.cancelled_share", at_least=0.1, severity="critical")
+    chain.alert(report=None, rules=[rule], to="ann@example.com")
+    (mail,) = simulator.mailbox
+
+    assert mail.subject == "[Critical] day.cancelled_share at least 0.1"
+    assert 'role="presentation"' in mail.html
+    assert "day.cancelled_share" in mail.text
+
+
+def test_a_notice_speaks_the_language_of_the_settings(chain, simulator):
+    chain.analyze()
+    rule = Threshold("day.cancelled_share", at_least=0.1, severity="critical")
+    settings = AlertSettings(locale="pl", timezone="Europe/Warsaw")
+    chain.alert(report=None, rules=[rule], to="ann@example.com", settings=settings)
+    (mail,) = simulator.mailbox
+
+    assert 'lang="pl"' in mail.html
