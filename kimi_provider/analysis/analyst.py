@@ -64,6 +64,7 @@ class AnalysisOptions:
     :param reports_no_data: whether data that has nothing to write about gives an empty analysis.
     :param parts: what was found in all chunks of the text, where others have read it.
     :param grounding: what each check of the text leads to.
+    :param remarks: what a person wants otherwise of the text, each a further turn of the conversation.
     """
 
     period: str | None = None
@@ -73,6 +74,7 @@ class AnalysisOptions:
     reports_no_data: bool = False
     parts: Sequence[PartResult] = ()
     grounding: GroundingPolicy | None = None
+    remarks: Sequence[str] = ()
 
 
 async def analyze(
@@ -250,6 +252,8 @@ class _Run:
             entities=self.template.front.entities,
         )
         draft, result = await answering.grounded(request)
+        for remark in self.options.remarks:
+            draft, result = await answering.revised(request, remark)
         draft = draft.rewritten(lambda text: without_repeated_units(text, citable))
         charts = self.result.charts(draft.charts, citable)
         cited = {fact_id for text in draft.texts().values() for fact_id in references(text)}

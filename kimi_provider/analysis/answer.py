@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kimi_provider.analysis.draft import REPAIR, SCHEMA_NAME, AnalysisDraft
+from kimi_provider.analysis.draft import NO_REMARK, REPAIR, REVISE, SCHEMA_NAME, AnalysisDraft
 from kimi_provider.analysis.grounding import check
 from kimi_provider.analysis.grounding_policy import GroundingPolicy, Policy
 from kimi_provider.analysis.grounding_treatment import treated
@@ -55,6 +55,7 @@ class Answering:
     grounding: Grounding | None = None
     repairs: int = 0
     request_ids: list[str] = field(default_factory=list)
+    said: tuple[Message, ...] = ()
 
     async def grounded(self, request: ChatRequest) -> tuple[AnalysisDraft, ChatResult]:
         """Ask until the answer holds nothing but what the facts do, or until the repairs are used up.
@@ -67,7 +68,8 @@ class Answering:
         :raises ModelOutputError: if no answer can be read.
         """
         vocabulary = [
-            *(message.content or "" for message in request.messages),
+            # What the model said before proves nothing about what it says now.
+            *(m.content or "" for m in request.messages if m.role != "assistant" or m not in self.said),
             *self.entities,
             *self.policy.names,
         ]
@@ -86,6 +88,7 @@ class Answering:
             self._record(violations)
             fatal = [violation for violation in violations if self._is_strict(violation)]
             if not fatal or (not repairs_left and self.policy.on_failure == "drop"):
+                self.said = (*request.messages, result.message)
                 return await self._treated(draft, violations, earlier), result
             self.on_progress(
                 f"The answer says {len(fatal)} things that the facts do not hold: {_summary(fatal)}"
@@ -107,6 +110,19 @@ class Answering:
             f"{_summary(fatal)}. What it said is in the trace; run the task again, or ask for less "
             f"in {self.source}."
         )
+
+    async def revised(self, request: ChatRequest, remark: str) -> tuple[AnalysisDraft, ChatResult]:
+        """Ask for another version of the answer that :meth:`grounded` gave, in the same conversation.
+
+        :param request: the one that the first answer was asked for by.
+        :param remark: what a person wants otherwise. Names in it may be written; figures may not.
+        :raises UngroundedError: as :meth:`grounded` does; the earlier answer stays in the journal.
+        :raises ModelOutputError: if no answer can be read.
+        """
+        self.asked = []
+        self.caller.trace.add("revision", remark=remark)
+        wanted = Message.user(REVISE.format(remark=remark.strip() or NO_REMARK))
+        return await self.grounded(msgspec.structs.replace(request, messages=(*self.said, wanted)))
 
     def _is_strict(self, violation: Violation) -> bool:
         return violation.fatal and self.policy.of(violation.kind.check) is Policy.STRICT

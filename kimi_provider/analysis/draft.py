@@ -161,3 +161,12 @@ Your answer breaks the rules for figures and text. What was found:
 Answer again with the whole JSON object. Keep what was right; mend or leave out what is listed. Figures \
 only as [[id]], with ids from the block <facts>.\
 """
+
+REVISE = """\
+A person has read your analysis and asks for another version of it:
+{remark}
+
+Answer again with the whole JSON object. The rules for figures and text hold as before: figures only as \
+[[id]], with ids from the block <facts>, and nothing that the facts do not hold.\
+"""
+NO_REMARK = "Write it anew, clearer and in other words."

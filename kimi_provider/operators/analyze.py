@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.kimi import KimiHook
-from kimi_provider.hooks.storage import open_uri, task_folder
+from kimi_provider.hooks.storage import task_folder
 from kimi_provider.hooks.templates import template_search_path
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from kimi_provider.analysis.partial import PartResult
     from kimi_provider.analysis.trace import Trace
     from kimi_provider.exceptions import KimiProviderError
+    from kimi_provider.hooks.recipes import AnalysisRecipe
     from kimi_provider.schemas import Analysis
 
 OnFailure = Literal["fail", "fallback", "skip"]
@@ -152,57 +152,43 @@ class KimiAnalyzeOperator(BaseOperator):
         return analysis.model_dump(mode="json")
 
     async def _analyze(self, hook: KimiHook, context: Context, trace: Trace) -> Analysis:
-        from kimi_provider.analysis.analyst import AnalysisOptions, analyze
-        from kimi_provider.analysis.budget import Budget
-        from kimi_provider.analysis.grounding_policy import GroundingPolicy
-        from kimi_provider.analysis.prompts import PromptTemplate
-        from kimi_provider.analysis.strategy import strategy_named
-        from kimi_provider.schemas import DatasetRef
+        from kimi_provider.hooks.making import analyzed
 
-        template = PromptTemplate.load(self.prompt, template_search_path("prompts", self.dag))
-        references = {name: DatasetRef.model_validate(value) for name, value in self.datasets.items()}
         folder = task_folder(context)
-        grounding = self.grounding
-        options = AnalysisOptions(
-            model=self.model,
-            strategy=strategy_named(self.strategy) if self.strategy else None,
-            grounding=GroundingPolicy.given(
-                dict(grounding) if grounding and not isinstance(grounding, str) else grounding  # type: ignore[arg-type]  # a mapping or a word
-            ),
+        recipe = self._recipe()
+        await asyncio.to_thread(recipe.store, folder)
+        return await analyzed(
+            recipe,
+            hook,
+            journal=folder,
+            folder=folder,
+            trace=trace,
+            search_path=template_search_path("prompts", self.dag),
+            on_progress=self.log.info,
             falls_back=lambda error: self.on_llm_failure == "fallback" and _is_final(error, context),
             reports_no_data=self.on_no_data == "report",
-            parts=await asyncio.to_thread(_parts, self.partials),
         )
-        budget = Budget(max_cost_usd=self.max_cost_usd)
-        async with hook.caller(folder, trace=trace, budget=budget, on_progress=self.log.info) as caller:
-            return await analyze(
-                caller=caller,
-                template=template,
-                datasets={name: (ref, open_uri(ref.uri)) for name, ref in references.items()},
-                params=self.parameters,
-                folder=folder,
-                options=options,
-                on_progress=self.log.info,
-            )
+
+    def _recipe(self) -> AnalysisRecipe:
+        from kimi_provider.hooks.recipes import AnalysisRecipe
+        from kimi_provider.schemas import DatasetRef
+
+        others, grounding = self.fallback_conn_ids, self.grounding
+        return AnalysisRecipe(
+            prompt=self.prompt,
+            datasets={name: DatasetRef.model_validate(value) for name, value in self.datasets.items()},
+            parameters=dict(self.parameters),
+            kimi_conn_id=self.kimi_conn_id,
+            fallback_conn_ids=others if others is None or isinstance(others, str) else tuple(others),
+            model=self.model,
+            max_cost_usd=None if self.max_cost_usd is None else str(self.max_cost_usd),
+            strategy=self.strategy,
+            grounding=grounding if grounding is None or isinstance(grounding, str) else dict(grounding),
+            partials=None if self.partials is None else tuple(self.partials),
+        )
 
 
 def _is_final(error: KimiProviderError, context: Context) -> bool:
     """Whether no later try of the task can do better: none helps, or none is left."""
     ti = context["ti"]
     return not error.retryable or ti.try_number > (getattr(ti, "max_tries", 0) or 0)
-
-
-def _parts(partials: Any) -> tuple[PartResult, ...]:
-    """Read what the tasks that read the parts have stored.
-
-    :raises ConfigurationError: if none has.
-    """
-    from kimi_provider.analysis.partial import PartResult
-    from kimi_provider.storage import read_bytes
-
-    if partials is None:
-        return ()
-    found = list(partials)
-    if not found:
-        raise ConfigurationError("partials is empty: no task has read a part of the text")
-    return tuple(PartResult.model_validate_json(read_bytes(open_uri(one["uri"]))) for one in found)

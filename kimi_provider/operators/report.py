@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from kimi_provider.exceptions import ConfigurationError, ReportError
 from kimi_provider.hooks.assets import announce_report, default_outlets
 from kimi_provider.hooks.failure import airflow_failures
-from kimi_provider.hooks.storage import open_uri, task_folder
+from kimi_provider.hooks.storage import task_folder
 from kimi_provider.hooks.templates import template_search_path
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from kimi_provider.hooks.recipes import ReportRecipe
     from kimi_provider.reports.brand import Brand
     from kimi_provider.schemas import Analysis, FactSheet, ReportRef
 
@@ -122,28 +123,37 @@ class ReportOperator(BaseOperator):
     async def _build(self, context: Context) -> ReportRef:
         from datetime import UTC, datetime
 
-        from kimi_provider.reports.build import build_report
+        from kimi_provider.hooks.making import drawn, sheet_of
         from kimi_provider.schemas import Analysis
 
-        analysis = Analysis.model_validate(self.analysis)
-        sheet = await asyncio.to_thread(_sheet, analysis)
+        analysis, folder = Analysis.model_validate(self.analysis), task_folder(context)
+        sheet = await asyncio.to_thread(sheet_of, analysis)
         self._check_data(analysis, sheet)
-        return await build_report(
+        recipe = await asyncio.to_thread(self._recipe)
+        await asyncio.to_thread(recipe.store, folder)
+        return await drawn(
+            recipe,
             analysis,
             sheet,
-            template=self.template,
+            folder=folder,
             search_path=template_search_path("reports", self.dag),
-            folder=task_folder(context),
             now=datetime.now(UTC),
+        )
+
+    def _recipe(self) -> ReportRecipe:
+        from kimi_provider.hooks.recipes import ReportRecipe
+
+        return ReportRecipe(
+            template=self.template,
             title=self.title,
             subject=self.subject,
-            brand=self.brand,
             locale=self.locale,
             timezone=self.timezone,
-            link_hosts=self.link_hosts,
-            formats=self.formats,
-            name=self.file_name,
-            byte_order_mark=self.csv_byte_order_mark,
+            link_hosts=tuple(self.link_hosts),
+            formats=self.formats if isinstance(self.formats, str) else tuple(self.formats),
+            file_name=self.file_name,
+            csv_byte_order_mark=self.csv_byte_order_mark,
+            brand=ReportRecipe.brand_fields(self.brand),
         )
 
     def _check_data(self, analysis: Analysis, sheet: FactSheet) -> None:
@@ -155,12 +165,3 @@ class ReportOperator(BaseOperator):
         if self.on_no_data == "skip":
             raise AirflowSkipException(f"{reason} Nothing is reported, as on_no_data='skip' says.")
         raise ReportError(f"{reason} on_no_data='report' makes a short report that says so.")
-
-
-def _sheet(analysis: Analysis) -> FactSheet:
-    from kimi_provider.schemas import FactSheet
-    from kimi_provider.storage import read_bytes
-
-    if not analysis.facts_uri:  # an analysis that had nothing to compute
-        return FactSheet(facts=analysis.facts)
-    return FactSheet.model_validate_json(read_bytes(open_uri(analysis.facts_uri)))
