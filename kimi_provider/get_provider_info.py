@@ -84,8 +84,8 @@ def get_provider_info() -> _Json:
                     "retention_days": _option(
                         "How many days files are kept, for ``airflow kimi clean`` and the maintenance "
                         "DAG: a number, or numbers by kind (``journal``, ``trace``, ``dataset``, "
-                        "``report``, ``ledger``), or ``never``. Without a ledger's entry, a task that is "
-                        "cleared mails again. Empty: all is kept.",
+                        "``report``, ``ledger``), or ``never``. A task that is cleared after its ledger "
+                        "has gone mails again. Empty: all is kept.",
                         example="30, report=365, ledger=never",
                     ),
                     "hash_key": {

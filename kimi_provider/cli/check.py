@@ -1,7 +1,8 @@
-"""``airflow kimi check``: is everything there that a report needs, and does it answer?"""
+"""``airflow kimi check``: whether all that a report needs is there, and answers."""
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import uuid
@@ -29,7 +30,7 @@ def check(args: Namespace) -> int:
     for conn_id in _connections("kimi", args.kimi_conn_id):
         rows += _kimi(conn_id, ask=args.call)
     for conn_id in _connections("sendgrid", args.sendgrid_conn_id):
-        rows.append(_row("permissions", conn_id, lambda conn_id=conn_id: _sendgrid(conn_id)))
+        rows.append(_row("permissions", conn_id, functools.partial(_sendgrid, conn_id)))
     show(rows, args.output)
     return 0 if all(row["ok"] for row in rows) else FAILED
 

@@ -1,9 +1,11 @@
 """The commands and their arguments, as Airflow's parser takes them; each is imported when it is run.
 
-Airflow asks for them at every ``airflow …``, of whatever kind, so nothing but its own parser is imported.
+Airflow asks for them at every ``airflow …``, of whatever kind, so nothing but its parser is imported.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from airflow.cli.cli_config import (
     ARG_OUTPUT,
@@ -18,92 +20,97 @@ from airflow.cli.cli_config import (
 
 _ROOM = "kimi_provider.cli"
 
-_KIMI_CONN = Arg(
-    ("--kimi-conn-id",),
+
+def _arg(*flags: str, **options: Any) -> Arg:
+    return Arg(flags, **options)  # type: ignore[no-untyped-call]  # Airflow's own
+
+
+_KIMI_CONN = _arg(
+    "--kimi-conn-id",
     action="append",
     help="A connection of type kimi; may be repeated (default: all that there are)",
 )
-_SENDGRID_CONNS = Arg(
-    ("--sendgrid-conn-id",),
+_SENDGRID_CONNS = _arg(
+    "--sendgrid-conn-id",
     action="append",
     help="A connection of type sendgrid; may be repeated (default: all that there are)",
 )
-_SENDGRID_CONN = Arg(
-    ("--sendgrid-conn-id",),
+_SENDGRID_CONN = _arg(
+    "--sendgrid-conn-id",
     default="sendgrid_default",
     help="The connection that sends (default: sendgrid_default)",
 )
-_CALL = Arg(
-    ("--call",),
+_CALL = _arg(
+    "--call",
     action="store_true",
     help="Also ask the model for one token, which is paid for, though it is very little",
 )
-_SINCE = Arg(("--since",), help="First day, YYYY-MM-DD (default: 30 days before the last)")
-_UNTIL = Arg(("--until",), help="Last day, YYYY-MM-DD, itself included (default: today, in UTC)")
-_BY = Arg(
-    ("--by",),
+_SINCE = _arg("--since", help="First day, YYYY-MM-DD (default: 30 days before the last)")
+_UNTIL = _arg("--until", help="Last day, YYYY-MM-DD, itself included (default: today, in UTC)")
+_BY = _arg(
+    "--by",
     default="day,dag,model",
     help="What to sum by: any of day, dag, model, task, with commas between (default: day,dag,model)",
 )
-_DAG = Arg(("dag_id",), help="The DAG")
-_RUN = Arg(("run_id",), help="The run, or latest")
-_TASK = Arg(("task_id",), nargs="?", help="The task (default: the one of the run that has a trace)")
-_MAP_INDEX = Arg(("map_index",), nargs="?", type=int, default=-1, help="Index of a mapped task")
-_FULL = Arg(("--full",), action="store_true", help="Do not cut what is long")
-_SOURCE_DAG = Arg(("dag_id",), nargs="?", help="The DAG whose last analysis is rendered")
-_SOURCE_TASK = Arg(("--task-id",), help="Its task that makes the report, where it has several")
-_TEMPLATE = Arg(
-    ("--template",),
+_DAG = _arg("dag_id", help="The DAG")
+_RUN = _arg("run_id", help="The run, or latest")
+_TASK = _arg("task_id", nargs="?", help="The task (default: the one of the run that has a trace)")
+_MAP_INDEX = _arg("map_index", nargs="?", type=int, default=-1, help="Index of a mapped task")
+_FULL = _arg("--full", action="store_true", help="Do not cut what is long")
+_SOURCE_DAG = _arg("dag_id", nargs="?", help="The DAG whose last analysis is rendered")
+_SOURCE_TASK = _arg("--task-id", help="Its task that makes the report, where it has several")
+_TEMPLATE = _arg(
+    "--template",
     help="A template of reports or alerts: with sample data, or in place of the DAG's own",
 )
-_LOCALE = Arg(("--locale",), help="How numbers and dates are written, such as en or pl")
-_FILE = Arg(
-    ("--output",),
+_LOCALE = _arg("--locale", help="How numbers and dates are written, such as en or pl")
+_FILE = _arg(
+    "--output",
     metavar="FILE",
     help="Write it to a file instead of opening a browser; what its name ends in says as what: .html,"
     " .txt, .md, .pdf, .xlsx",
 )
 # The long name is the file's here, as in "--output report.html".
-_FORMAT = Arg(
-    ("-o",),
+_FORMAT = _arg(
+    "-o",
     dest="format",
     choices=("table", "json", "yaml", "plain"),
     default="table",
     help="How to print what was made (default: table)",
 )
-_WATCH = Arg(
-    ("--watch",),
+_WATCH = _arg(
+    "--watch",
     action="store_true",
     help="Go on, and show each change of the template, the brand or the DAG as it is saved",
 )
-_PORT = Arg(("--port",), type=int, default=0, help="Port of --watch (default: a free one)")
-_NO_BROWSER = Arg(("--no-browser",), action="store_true", help="Open no browser; print where it is")
-_TO = Arg(("--to",), required=True, help="The one address that gets it")
-_DAYS = Arg(
-    ("--days",),
+_PORT = _arg("--port", type=int, default=0, help="Port of --watch (default: a free one)")
+_NO_BROWSER = _arg("--no-browser", action="store_true", help="Open no browser; print where it is")
+_TO = _arg("--to", required=True, help="The one address that gets it")
+_DAYS = _arg(
+    "--days",
     help='How long to keep files: "30", or by kind, "30, report=365, ledger=never". Kinds: journal,'
     " trace, dataset, report, ledger (default: the setting retention_days of the section kimi)",
 )
-_DRY_RUN = Arg(("--dry-run",), action="store_true", help="Only say what would be removed")
-_RECIPIENT = Arg(
-    ("--recipient",),
+_DRY_RUN = _arg("--dry-run", action="store_true", help="Only say what would be removed")
+_RECIPIENT = _arg(
+    "--recipient",
     metavar="ADDRESS",
     help="Instead of old files, blot out this address: in traces, journals, ledgers and reports, and"
     " in what tasks returned",
 )
-_MATCH = Arg(
-    ("--match",),
+_MATCH = _arg(
+    "--match",
     action="append",
     required=True,
     help='A condition on an alert\'s labels, such as rule="bad day", dag_id=flights, fact=~day.*; all'
     " that are given must hold",
 )
-_FOR = Arg(("--for",), dest="length", help="How long: 30m, 8h, 3d")
-_SILENCE_UNTIL = Arg(("--until",), help="Until when, with a time zone: 2026-12-01T08:00+01:00")
-_COMMENT = Arg(("--comment",), default="", help="Why")
-_AUTHOR = Arg(("--author",), help="Who (default: the user of this terminal)")
-_ALL = Arg(("--all",), action="store_true", help="Also those that have ended")
-_SILENCE_ID = Arg(("silence_id",), nargs="+", help="Its id, as list shows it")
+_FOR = _arg("--for", dest="length", help="How long: 30m, 8h, 3d")
+_SILENCE_UNTIL = _arg("--until", help="Until when, with a time zone: 2026-12-01T08:00+01:00")
+_COMMENT = _arg("--comment", default="", help="Why")
+_AUTHOR = _arg("--author", help="Who (default: the user of this terminal)")
+_ALL = _arg("--all", action="store_true", help="Also those that have ended")
+_SILENCE_ID = _arg("silence_id", nargs="+", help="Its id, as list shows it")
 
 
 def get_kimi_cli_commands() -> list[CLICommand]:
@@ -153,7 +160,7 @@ def _trace() -> ActionCommand:
     return ActionCommand(
         name="trace",
         help="Show what a task asked, thought, computed and paid",
-        description="Show the trace of a task: turns, reasoning, tool calls, SQL, tokens, time and cost.",
+        description="Show a task's trace: turns, reasoning, tool calls, SQL, tokens, time and cost.",
         func=lazy_load_command(f"{_ROOM}.trace.trace"),
         args=(_DAG, _RUN, _TASK, _MAP_INDEX, _FULL, ARG_OUTPUT, ARG_VERBOSE),
         epilog="Example: airflow kimi trace example_flight_report latest analyze",
@@ -227,12 +234,12 @@ def _silences() -> GroupCommand:
                 help="Tell nobody of certain alerts, until a time",
                 func=lazy_load_command(f"{_ROOM}.silence.add"),
                 args=(_MATCH, _FOR, _SILENCE_UNTIL, _COMMENT, _AUTHOR, ARG_OUTPUT, ARG_VERBOSE),
-                epilog='Example: airflow kimi silence add --match dag_id=flights --for 8h --comment "moved"',
+                epilog="Example: airflow kimi silence add --match dag_id=flights --for 8h",
             ),
             ActionCommand(
                 name="list",
                 help="List silences",
-                func=lazy_load_command(f"{_ROOM}.silence.show"),
+                func=lazy_load_command(f"{_ROOM}.silence.show_all"),
                 args=(_ALL, ARG_OUTPUT, ARG_VERBOSE),
                 epilog="Example: airflow kimi silence list --all -o json",
             ),

@@ -47,11 +47,8 @@ def usages(begin: datetime, end: datetime) -> Iterator[tuple[Returned, str, Usag
             value = one.value
             if place in counted or not isinstance(value, dict):
                 continue
-            fields = value if key == USAGE_KEY else value.get("usage")
-            try:
-                known = {name: fields[name] for name in Usage.model_fields if name in fields}
-                usage = Usage.model_validate(known)
-            except (ValidationError, TypeError):
+            usage = _usage(value if key == USAGE_KEY else value.get("usage"))
+            if usage is None:
                 continue  # another task's value under the same name
             counted.add(place)
             yield one, str(value.get("model") or ""), usage
@@ -132,8 +129,17 @@ def _left(
     if end is not None:
         query = query.where(XComModel.timestamp < end)
     with create_session() as session:
-        for *place, value in session.execute(query):
-            yield Returned(*place, value=_plain(value))
+        for dag, run, task, map_index, at, value in session.execute(query):
+            yield Returned(dag, run, task, map_index, at, _plain(value))
+
+
+def _usage(fields: Any) -> Usage | None:
+    if not isinstance(fields, dict):
+        return None
+    try:
+        return Usage.model_validate({n: v for n, v in fields.items() if n in Usage.model_fields})
+    except ValidationError:
+        return None
 
 
 def _plain(value: Any) -> Any:
