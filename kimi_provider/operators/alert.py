@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from kimi_provider.alerts.approval import Approval
 from kimi_provider.alerts.rules import rule_from_json
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.failure import airflow_failures
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from kimi_provider.alerts.desk import Material, Opening
+    from kimi_provider.alerts.desk import Desk, Material, Opening
     from kimi_provider.alerts.settings import AlertSettings
+    from kimi_provider.hooks.approval import Review
     from kimi_provider.hooks.telling import MailParts
     from kimi_provider.schemas import Analysis, DeliveryReceipt, Fact
 
@@ -45,6 +47,12 @@ class AlertOperator(BaseOperator):
         (templated)
     :param facts: a fact sheet, or its URI, for rules without a model. (templated)
     :param datasets: what fetching returned, by name, for rules about rows and columns. (templated)
+    :param require_approval: whether a person has to approve what is told, before it leaves: ``never``,
+        ``always``, ``warning`` or ``critical`` (from that severity on), ``unless_grounded`` (where the
+        text's grounding score is below 1.0), or an
+        :class:`~kimi_provider.alerts.approval.Approval` with users, time-out and what holds then. The
+        task leaves its worker and waits in Airflow's required actions with a preview. The person
+        approves, rejects (nobody is told, and the task is skipped), or asks for a rewrite by a comment.
     :param settings: repeats, damping, routes, receivers; see
         :class:`~kimi_provider.alerts.settings.AlertSettings`.
     :param sendgrid_conn_id: the ``sendgrid`` connection. (templated)
@@ -80,6 +88,7 @@ class AlertOperator(BaseOperator):
         report: Any = None,
         facts: Any = None,
         datasets: Mapping[str, Any] | None = None,
+        require_approval: Approval | str = "never",
         settings: AlertSettings | None = None,
         sendgrid_conn_id: str = SendGridHook.default_conn_name,
         from_email: str | None = None,
@@ -101,6 +110,7 @@ class AlertOperator(BaseOperator):
         self.report_task_id = getattr(getattr(report, "operator", None), "task_id", None)
         self.facts = facts
         self.datasets = datasets
+        self.approval = Approval.given(require_approval)
         self.settings = settings
         self.sendgrid_conn_id = sendgrid_conn_id
         self.from_email = from_email
@@ -110,25 +120,44 @@ class AlertOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask the rules, and tell whom it concerns."""
+        return self._carry_out(context)
+
+    def execute_decided(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on after a person has decided, or the time to decide is over."""
+        return self._carry_out(context, event)
+
+    def _carry_out(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
         from kimi_provider.schemas import AlertResult
 
         with airflow_failures():
-            opening, receipts = self._run(context)
+            opening, receipts = self._run(context, event)
         result = AlertResult(events=opening.events, receipts=receipts)
         return result.model_dump(mode="json")
 
-    def _run(self, context: Context) -> tuple[Opening, tuple[DeliveryReceipt, ...]]:
+    def _review(self, context: Context) -> Review:
+        from kimi_provider.hooks.approval import Review
+        from kimi_provider.schemas import Analysis, ReportRef
+
+        analysis = None if self.analysis is None else Analysis.model_validate(self.analysis)
+        report = None if self.report is None else ReportRef.model_validate(self.report)
+        return Review.of(self.approval, context, analysis, report)
+
+    def _run(
+        self, context: Context, event: Mapping[str, Any] | None
+    ) -> tuple[Opening, tuple[DeliveryReceipt, ...]]:
         from kimi_provider.alerts.desk import Desk
         from kimi_provider.alerts.evaluation import as_table
         from kimi_provider.alerts.settings import AlertSettings
         from kimi_provider.hooks.alert_state import alert_store, attention, moment_of, place_of
         from kimi_provider.hooks.telling import Telling
-        from kimi_provider.schemas import Analysis, ReportRef
         from kimi_provider.storage import write_text
 
         settings = self.settings or AlertSettings()
-        analysis = None if self.analysis is None else Analysis.model_validate(self.analysis)
-        report = None if self.report is None else ReportRef.model_validate(self.report)
+        review = self._review(context)
+        if event is not None:
+            review.answered(event)
+        review.write_anew(self.dag)
+        analysis, report = review.analysis, review.report
         moment = moment_of(context)
         desk = Desk(alert_store(context), settings, moment, context["ti"].run_id)
         opening = desk.open(self.rules, self._material(analysis), attention(settings, moment))
@@ -142,6 +171,7 @@ class AlertOperator(BaseOperator):
         if not opening.items:
             self.log.info("None of the %d rules has news, so nobody is told", len(self.rules))
             return opening, ()
+        self._wait_for_approval(context, review, opening, desk, answered=event is not None)
         telling = Telling(
             desk=desk,
             opening=opening,
@@ -151,6 +181,25 @@ class AlertOperator(BaseOperator):
             report=report,
         )
         return opening, telling.tell_all(context)
+
+    def _wait_for_approval(
+        self, context: Context, review: Review, opening: Opening, desk: Desk, *, answered: bool
+    ) -> None:
+        """Go on where nobody has to approve, or somebody has."""
+        from kimi_provider.alerts.book import Progress
+        from kimi_provider.hooks.approval import Choice, needs_approval, those_told
+
+        settled = review.record.verdict
+        if settled is None and not needs_approval(review, opening):
+            return
+        # A task that was rejected and is cleared asks again.
+        if settled is Choice.REJECT and answered:
+            for item in opening.items:
+                desk.close(item, Progress.FAILED, "A person rejected it.")
+            review.refuse()
+        reasons = [event.reason for item in opening.items for event in item.events]
+        told = those_told(opening, self.to, self.settings)
+        review.wait(context, told, list(dict.fromkeys(reasons)))
 
     def _mail(self) -> MailParts:
         from kimi_provider.hooks.telling import MailParts
