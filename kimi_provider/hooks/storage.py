@@ -62,6 +62,16 @@ def instance_folder(dag_id: str, run_id: str, task_id: str, map_index: int | Non
     return _mapped(folder, map_index)
 
 
+def run_folder(context: Context) -> StoragePath:
+    """Return the folder of what concerns a whole run, whichever of its tasks writes it.
+
+    :param context: the context that Airflow gives to ``execute`` and to callbacks.
+    """
+    ti = context["ti"]
+    # No task's folder has this name, as with memory_folder.
+    return storage_root() / _segment(ti.dag_id) / _segment(ti.run_id) / "@run"
+
+
 def memory_folder(context: Context) -> StoragePath:
     """Return the folder of what a task remembers from run to run; all of its runs share it.
 
