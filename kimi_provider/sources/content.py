@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 _LARGEST_WHOLE = "9e18"
 _DOUBLE_DIGITS = 15
+_HALF = (1 << 64) - 1
 
 
 def content_hash(
@@ -41,9 +42,9 @@ def content_hash(
     rows, low, high = one_row(
         connection,
         f"""
-        SELECT count(*), coalesce(sum(CAST(md5_number_lower(line) AS HUGEINT)), 0),
-            coalesce(sum(CAST(md5_number_upper(line) AS HUGEINT)), 0)
-        FROM (SELECT {line} AS line FROM {table})
+        SELECT count(*), coalesce(sum(CAST(digest >> 64 AS HUGEINT)), 0),
+            coalesce(sum(CAST(digest & {_HALF}::UHUGEINT AS HUGEINT)), 0)
+        FROM (SELECT md5_number({line}) AS digest FROM {table})
         """,  # noqa: S608 — the names are quoted
     )
     # Sources differ in the type that they give to a column without values.

@@ -55,6 +55,12 @@ def on_this_machine(path: StoragePath, scratch: Path, most: int) -> Iterator[Pat
         scratch.unlink(missing_ok=True)
 
 
+def is_packed(file: Path) -> bool:
+    """Whether a file is packed by gzip or Zstandard."""
+    with file.open("rb") as stream:
+        return stream.read(4).startswith((_GZIP, _ZSTANDARD))
+
+
 @contextmanager
 def unpacked(file: Path, most: int) -> Iterator[io.BufferedReader]:
     """Open a file that may be packed by gzip or Zstandard; its first bytes say so, not its name.

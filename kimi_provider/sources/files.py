@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kimi_provider.exceptions import SourceError, SourceUnavailableError
-from kimi_provider.sources.file_bytes import on_this_machine, unpacked
+from kimi_provider.sources.file_bytes import is_packed, on_this_machine, unpacked
+from kimi_provider.sources.file_csv import plain_csv
 from kimi_provider.sources.file_request import CsvOptions, FileRequest
 from kimi_provider.sources.file_tables import parquet_rows, parquet_types, xlsx_rows
 from kimi_provider.sources.file_text import comma_columns, csv_rows, json_rows, jsonl_rows, text_rows
-from kimi_provider.sources.spool import Spool
+from kimi_provider.sources.spool import Spool, UnreadableError
+from kimi_provider.storage import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_PROGRESS = 5.0
 _BATCH = 5_000
+# Each is a part of one statement.
+_MOST_PLAIN = 50
 # Where a line of a log came from is half of what it says.
 _FILE = "file"
 
@@ -73,6 +77,10 @@ def fetch_files(
             f"No file matches {source}. Check path, or set allow_empty=True if that is fine. To wait "
             "for files, put a sensor before this task."
         )
+    if guard is None and kind in {"csv", "tsv"}:
+        plain = _fetch_plain(request, files, target, source=source, types=types or {}, tab=kind == "tsv")
+        if plain is not None:
+            return plain
     with tempfile.TemporaryDirectory(prefix="kimi-fetch-") as folder:
         rows = Path(folder) / "rows"
         rows.mkdir()
@@ -87,6 +95,42 @@ def fetch_files(
             )
         known = {name: kept for name, kept in fetch.types.items() if kept}
         return spool.finish(target, source=source, types={**known, **(types or {})})
+
+
+def _fetch_plain(
+    request: FileRequest,
+    files: Mapping[str, StoragePath],
+    target: StoragePath,
+    *,
+    source: str,
+    types: Mapping[str, str],
+    tab: bool,
+) -> DatasetRef | None:
+    """Read CSV files by DuckDB alone; ``None`` if they have to be read row by row.
+
+    What is wrong with them is not told here: reading row by row comes upon it again, and by name.
+    """
+    if len(files) > _MOST_PLAIN:
+        return None
+    with tempfile.TemporaryDirectory(prefix="kimi-fetch-") as folder:
+        rows = Path(folder) / "rows"
+        rows.mkdir()
+        spool = Spool(rows, untyped=True)
+        try:
+            for number, (name, path) in enumerate(files.items()):
+                with on_this_machine(path, Path(folder) / "file", request.max_file_bytes) as file:
+                    shown = (request.source_column, name) if request.source_column else None
+                    moves = local_path(path) is None or is_packed(file)
+                    copy = Path(folder) / f"{number}.csv" if moves else None
+                    plain = plain_csv(file, request, tab=tab, source=shown, copy=copy)
+                if plain is None:
+                    return None
+                spool.add_file(plain)
+                if spool.rows > request.max_rows or spool.bytes > request.max_bytes:
+                    return None
+            return spool.finish(target, source=source, types=types)
+        except (SourceError, UnreadableError, OSError):
+            return None
 
 
 @dataclass

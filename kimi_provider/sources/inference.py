@@ -1,7 +1,7 @@
 """The type of each column, found over all of its values.
 
-The rows lie in a view, ``raw``, of raw JSON: ``7``, ``"007"``, ``null``. Per column, over all values
-that are not null:
+The rows lie in a table of raw JSON: ``7``, ``"007"``, ``null``; or of texts, where the source has no
+types of its own (CSV). Per column, over all values that are not null:
 
 - only ``true`` and ``false``: ``BOOLEAN``;
 - only whole numbers: ``BIGINT``; ``DECIMAL(38,0)`` where that is too small; beyond 38 digits
@@ -14,20 +14,21 @@ that are not null:
 - everything else, such as other texts (``"007"`` and ``"12"`` among them), mixtures, and lists and
   objects as their JSON: ``VARCHAR``. A column without any value is ``VARCHAR`` too.
 
-Where the source has no types of its own (CSV), texts that are written like numbers or truth values
-count as such; one zero in front too many makes a text of them: ``0.5`` is a number, ``007`` is none.
+In a source without types, texts that are written like numbers or truth values count as such; one zero
+in front too many makes a text of them: ``0.5`` is a number, ``007`` is none.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.sources.scratch import one_row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
 
@@ -38,87 +39,107 @@ _ASKED_TYPE = re.compile(
 )
 _INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT"}
 _EXACT_PLACES = 9
+# A query a column would read a wide file's index a thousand times.
+_COLUMNS_AT_ONCE = 50
 _SHORT_DECIMAL = 18
 _LONG_DECIMAL = 38
 
-_WHOLE = r"-?(0|[1-9][0-9]*)"
-_FRACTION = _WHOLE + r"\.[0-9]+"
-_EXPONENT = _WHOLE + r"(\.[0-9]+)?[eE][+-]?[0-9]+"
+WHOLE = r"-?(0|[1-9][0-9]*)"
+FRACTION = WHOLE + r"\.[0-9]+"
+EXPONENT = WHOLE + r"(\.[0-9]+)?[eE][+-]?[0-9]+"
 _SHORTEST_DATE = 10
 _LONGEST_TIME = 40
 _CLOCK = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6}0*)?)?"
 # Only these exact forms are dates: DuckDB would read more, "2013-2-8" and "infinity" among them.
-_TEXT_FORMS = {
+TEXT_FORMS = {
     "DATE": r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
     "TIMESTAMP WITH TIME ZONE": _CLOCK + r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)",
     "TIMESTAMP": _CLOCK,
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A column of raw values.
+
+    :ivar name: of ours, so that it need not be quoted.
+    :ivar untyped: whether it holds texts, and not JSON.
+    """
+
+    name: str
+    untyped: bool
+
+    @property
+    def text(self) -> str:
+        """SQL for the value as text: a JSON text without its quotes, all else as JSON writes it."""
+        return self.name if self.untyped else f"({self.name} ->> '$')"
+
+    @property
+    def written(self) -> str:
+        """SQL for the value as it is written: a JSON text with its quotes."""
+        # JSON's own null is no value; the text "null" is one.
+        return self.name if self.untyped else f"nullif(CAST({self.name} AS VARCHAR), 'null')"
+
+
 def column_types(
     connection: duckdb.DuckDBPyConnection,
-    columns: Mapping[str, str],
+    table: str,
+    columns: Mapping[str, Raw],
     asked: Mapping[str, str],
-    *,
-    untyped: bool,
 ) -> dict[str, str]:
     """Return the DuckDB type of each column.
 
-    :param columns: the names, each with the column of ``raw`` that holds it.
+    :param table: of the raw values.
+    :param columns: by name.
     :param asked: types that are not to be found, but taken.
-    :param untyped: whether all values are texts, because the source has no types.
     :raises ConfigurationError: if a type asked for is none.
     """
-    return {
-        name: _checked(name, asked[name]) if name in asked else _found(connection, raw, untyped=untyped)
-        for name, raw in columns.items()
-    }
+    kinds = {name: _checked(name, kind) for name, kind in asked.items() if name in columns}
+    sought = {name: raw for name, raw in columns.items() if name not in kinds}
+    found = dict(zip(sought, _all_found(connection, table, list(sought.values())), strict=True))
+    return {name: kinds.get(name) or found[name] for name in columns}
 
 
-def value_of(raw: str, kind: str) -> str:
+def value_of(raw: Raw, kind: str) -> str:
     """Return the SQL that makes a raw column's value of a type, where none of its values misfits."""
-    text = _text(raw)
-    return text if kind == "VARCHAR" else f"CAST({text} AS {kind})"
+    return raw.text if kind == "VARCHAR" else f"CAST({raw.text} AS {kind})"
 
 
-def misfits(raw: str, kind: str) -> str:
+def misfits(raw: Raw, kind: str) -> str:
     """Return the SQL condition under which a raw column's value is not of a type."""
-    text = _text(raw)
+    text = raw.text
     condition = f"TRY_CAST({text} AS {kind}) IS NULL"
     if kind in _INTEGERS:  # DuckDB would round
-        condition += f" OR NOT regexp_full_match({text}, '{_WHOLE}(\\.0+)?')"
+        condition += f" OR NOT regexp_full_match({text}, '{WHOLE}(\\.0+)?')"
     if kind in {"DOUBLE", "FLOAT"}:  # beyond its range, DuckDB makes infinity of a number
         condition += f" OR NOT isfinite(TRY_CAST({text} AS {kind}))"
     return f"({text} IS NOT NULL AND ({condition}))"
 
 
-def _text(raw: str) -> str:
-    """Return SQL for the value as text: a JSON text without its quotes, all else as JSON writes it."""
-    return f"({raw} ->> '$')"
+def _all_found(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Raw]
+) -> Iterator[str]:
+    for start in range(0, len(columns), _COLUMNS_AT_ONCE):
+        batch = columns[start : start + _COLUMNS_AT_ONCE]
+        # Most columns are decided here, without a regular expression a value.
+        counted = ", ".join(
+            f"count({w}), count_if({w}[1] = '\"'), "
+            f"count_if({w} = CAST(TRY_CAST({w} AS BIGINT) AS VARCHAR))"
+            for w in (raw.written for raw in batch)
+        )
+        counts = iter(one_row(connection, f"SELECT {counted} FROM {table}"))  # noqa: S608 — names of ours
+        for raw, (values, texts, whole) in zip(batch, zip(*[counts] * 3, strict=True), strict=True):
+            if not values:
+                yield "VARCHAR"
+            elif whole == values:
+                yield "BIGINT"
+            elif texts == values and not raw.untyped:
+                yield _found_in_texts(connection, table, raw)
+            else:
+                yield _found_in_numbers(connection, table, raw, values)
 
 
-def _found(connection: duckdb.DuckDBPyConnection, raw: str, *, untyped: bool) -> str:
-    # JSON's own null is no value; the text "null" is one.
-    value = _text(raw) if untyped else f"nullif(CAST({raw} AS VARCHAR), 'null')"
-    source = f"(SELECT {value} AS v FROM raw) WHERE v IS NOT NULL"  # noqa: S608 — a name of ours
-    # Most columns are decided here, without a regular expression a value.
-    values, texts, whole = one_row(
-        connection,
-        f"""
-        SELECT count(*), count_if(v[1] = '"'), count_if(v = CAST(TRY_CAST(v AS BIGINT) AS VARCHAR))
-        FROM {source}
-        """,  # noqa: S608 — the same
-    )
-    if not values:
-        return "VARCHAR"
-    if whole == values:
-        return "BIGINT"
-    if texts == values and not untyped:
-        return _found_in_texts(connection, raw)
-    return _found_in_numbers(connection, raw, source, values)
-
-
-def _found_in_numbers(connection: duckdb.DuckDBPyConnection, raw: str, source: str, values: int) -> str:
+def _found_in_numbers(connection: duckdb.DuckDBPyConnection, table: str, raw: Raw, values: int) -> str:
     flags, whole, fractions, exponents, digits, places = one_row(
         connection,
         f"""
@@ -127,10 +148,10 @@ def _found_in_numbers(connection: duckdb.DuckDBPyConnection, raw: str, source: s
             max(length(split_part(v, '.', 2))) FILTER (fraction)
         FROM (
             SELECT v, lower(v) IN ('true', 'false') AS flag,
-                regexp_full_match(v, '{_WHOLE}') AS whole,
-                regexp_full_match(v, '{_FRACTION}') AS fraction,
-                regexp_full_match(v, '{_EXPONENT}') AS exponent
-            FROM {source}
+                regexp_full_match(v, '{WHOLE}') AS whole,
+                regexp_full_match(v, '{FRACTION}') AS fraction,
+                regexp_full_match(v, '{EXPONENT}') AS exponent
+            FROM (SELECT {raw.written} AS v FROM {table}) WHERE v IS NOT NULL
         )
         """,  # noqa: S608 — names and patterns of ours
     )
@@ -143,10 +164,10 @@ def _found_in_numbers(connection: duckdb.DuckDBPyConnection, raw: str, source: s
     elif whole + fractions + exponents == values:
         candidates = ["DOUBLE"]
     elif flags + whole + fractions + exponents == 0:
-        return _found_in_texts(connection, raw)
+        return _found_in_texts(connection, table, raw)
     else:
         return "VARCHAR"
-    return next((kind for kind in candidates if _all_fit(connection, raw, kind)), "VARCHAR")
+    return next((kind for kind in candidates if _all_fit(connection, table, raw, kind)), "VARCHAR")
 
 
 def _fraction_types(digits: int, places: int) -> list[str]:
@@ -157,26 +178,26 @@ def _fraction_types(digits: int, places: int) -> list[str]:
     return [f"DECIMAL({width},{places})"]
 
 
-def _found_in_texts(connection: duckdb.DuckDBPyConnection, raw: str) -> str:
-    text = _text(raw)
+def _found_in_texts(connection: duckdb.DuckDBPyConnection, table: str, raw: Raw) -> str:
+    text = raw.text
     shortest, longest = one_row(
         connection,
-        f"SELECT min(length({text})), max(length({text})) FROM raw",  # noqa: S608 — a name of ours
+        f"SELECT min(length({text})), max(length({text})) FROM {table}",  # noqa: S608 — a name of ours
     )
     if shortest is None or shortest < _SHORTEST_DATE or longest > _LONGEST_TIME:
         return "VARCHAR"
-    for kind, form in _TEXT_FORMS.items():
+    for kind, form in TEXT_FORMS.items():
         (unlike,) = one_row(
             connection,
-            f"SELECT count_if(NOT regexp_full_match({text}, '{form}')) FROM raw",  # noqa: S608 — the same
+            f"SELECT count_if(NOT regexp_full_match({text}, '{form}')) FROM {table}",  # noqa: S608 — the same
         )
         if not unlike:
-            return kind if _all_fit(connection, raw, kind) else "VARCHAR"
+            return kind if _all_fit(connection, table, raw, kind) else "VARCHAR"
     return "VARCHAR"
 
 
-def _all_fit(connection: duckdb.DuckDBPyConnection, raw: str, kind: str) -> bool:
-    (unfit,) = one_row(connection, f"SELECT count_if({misfits(raw, kind)}) FROM raw")  # noqa: S608
+def _all_fit(connection: duckdb.DuckDBPyConnection, table: str, raw: Raw, kind: str) -> bool:
+    (unfit,) = one_row(connection, f"SELECT count_if({misfits(raw, kind)}) FROM {table}")  # noqa: S608
     return not unfit
 
 

@@ -25,8 +25,9 @@ class Bounds:
     threads: int
 
 
-# The second is for rows of megabytes, and for thousands of columns.
-USUAL = Bounds("192MiB", 2)
+# A limit, not a need: below it, DuckDB writes Parquet with one thread. The second is for rows of
+# megabytes, and for thousands of columns.
+USUAL = Bounds("384MiB", 2)
 AMPLE = Bounds("1GiB", 1)
 
 

@@ -1,7 +1,9 @@
 """Rows on their way into a dataset: kept on disk as they come, typed when all have come.
 
 Types are found over all rows, so nothing can be typed before the last one. Until then, rows wait in
-a JSON Lines file, then in a Parquet file of raw values. Memory holds neither.
+a JSON Lines file, or in CSV files that DuckDB can read as they are. Mostly the first rows tell the
+types, and one pass writes the dataset and checks that all other rows agree. If one does not, the rows
+go into a Parquet file of raw values first, over which the types are found. Memory holds none of it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import msgspec
 from kimi_provider.exceptions import SourceError
 from kimi_provider.schemas import DatasetRef
 from kimi_provider.sources.content import content_hash
-from kimi_provider.sources.inference import column_types, misfits, value_of
+from kimi_provider.sources.guess import guessed
+from kimi_provider.sources.inference import Raw, column_types, misfits, value_of
 from kimi_provider.sources.profile import profile
 from kimi_provider.sources.scratch import AMPLE, USUAL, literal, quoted, scratch_database
 from kimi_provider.sources.window import bounded
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+    from kimi_provider.sources.file_csv import PlainCsv
     from kimi_provider.sources.guard import Guard
     from kimi_provider.sources.scratch import Bounds
     from kimi_provider.sources.window import Window
@@ -33,12 +37,17 @@ if TYPE_CHECKING:
 _LARGEST_ROW: Final = 8 << 20
 # DuckDB reads in steps of at least twice this for each of its threads.
 _SMALLEST_BUFFER: Final = 1 << 20
-_GROUP_BYTES: Final = 24 << 20
+_STEP: Final = 1 << 16
+_GROUP_BYTES: Final = 12 << 20
 _CELL_BYTES: Final = 32
 _FEWEST_IN_GROUP: Final = 2_048
 _MOST_IN_GROUP: Final = 122_880
 _MOST_COLUMNS: Final = 1_000
 _LONGEST_NAME: Final = 255
+
+
+class UnreadableError(Exception):
+    """CSV files that DuckDB does not read as they are."""
 
 
 class Spool:
@@ -57,12 +66,13 @@ class Spool:
         self._guard = guard
         self._file = folder / "rows.jsonl"
         self._raw = folder / "raw.parquet"
-        # The names in the order in which they came, each with the column of ``raw`` that holds it, so
+        # The names in the order in which they came, each with the column that holds it raw, so
         # that no name can be taken for one of DuckDB's; and the names by their case-folded form.
-        self._columns: dict[str, str] = {}
+        self._columns: dict[str, Raw] = {}
         self._folded: dict[str, str] = {}
         self._encoder = msgspec.json.Encoder(decimal_format="number")
         self._largest = _SMALLEST_BUFFER
+        self._files: list[PlainCsv] = []
         self.rows = 0
         self.bytes = 0
 
@@ -72,20 +82,43 @@ class Spool:
         :raises SourceError: if a column has no usable name, two differ only by case, or a row is too
             large. The message says which row.
         """
+        lines = bytearray()
         with self._file.open("ab") as file:
             for record in records:
                 self.rows += 1
                 row = record if self._guard is None else self._guard.protect(record, self.rows)
                 if not row.keys() <= self._columns.keys():
                     self._admit(row)
-                line = self._encoder.encode(row)
-                self._largest = max(self._largest, len(line))
-                if len(line) > _LARGEST_ROW:
-                    raise SourceError(
-                        f"Row {self.rows} has {len(line)} bytes; a row may have {_LARGEST_ROW}. Leave "
-                        "large fields out at the source."
-                    )
-                self.bytes += file.write(line) + file.write(b"\n")
+                start = len(lines)
+                self._encoder.encode_into(row, lines, -1)
+                size = len(lines) - start
+                if size > self._largest:
+                    self._largest = size
+                    if size > _LARGEST_ROW:
+                        raise SourceError(
+                            f"Row {self.rows} has {size} bytes; a row may have {_LARGEST_ROW}. Leave "
+                            "large fields out at the source."
+                        )
+                lines += b"\n"
+                if len(lines) > _STEP:
+                    self.bytes += file.write(lines)
+                    lines.clear()
+            self.bytes += file.write(lines)
+
+    def add_file(self, file: PlainCsv) -> None:
+        """Take the rows of a CSV file; none may be added in another way.
+
+        ``rows`` and ``bytes`` are what there is at most.
+
+        :raises SourceError: if a column has no usable name, or two differ only by case.
+        """
+        names = file.columns if file.source is None else (file.source[0], *file.columns)
+        for name in names:
+            if name not in self._columns:
+                self._name(name, f"It has the column {name[:_LONGEST_NAME]!r}")
+        self.rows += file.rows
+        self.bytes += file.bytes
+        self._files.append(file)
 
     def finish(
         self,
@@ -140,20 +173,22 @@ class Spool:
         window: Window | None,
         bounds: Bounds,
     ) -> DatasetRef:
-        with scratch_database(self._folder, bounds) as connection:
-            self._load(connection)
-            chosen = column_types(connection, self._columns, types, untyped=self._untyped)
-            self._check_asked(connection, {name: chosen[name] for name in types})
-            within, watermark = "true", None
-            if window is not None:
-                within, watermark = bounded(connection, window, self._columns, chosen, asked=types)
-            with writing(target) as file:
+        with scratch_database(self._folder, bounds) as connection, writing(target) as file:
+            watermark = None
+            self._arrange(connection)
+            if window is not None or not self._write_guessed(connection, types, file):
+                self._load(connection)
+                chosen = column_types(connection, "raw", self._columns, types)
+                self._check_asked(connection, {name: chosen[name] for name in types})
+                within = "true"
+                if window is not None:
+                    within, watermark = bounded(connection, window, self._columns, chosen, asked=types)
                 self._write(connection, chosen, file, within)
-                columns = _view(connection, file)
-                described = profile(connection, "written", columns)
-                nulls = {column.name: column.nulls for column in described}
-                rows, sha256 = content_hash(connection, "written", columns, nulls)
-                size = file.stat().st_size
+            columns = _view(connection, file)
+            described = profile(connection, "written", columns)
+            nulls = {column.name: column.nulls for column in described}
+            rows, sha256 = content_hash(connection, "written", columns, nulls)
+            size = file.stat().st_size
         return DatasetRef(
             uri=target.as_uri(),
             rows=rows,
@@ -182,7 +217,7 @@ class Spool:
             raise SourceError(
                 f"{where} beside {twin!r}; SQL cannot tell them apart. Rename one at the source."
             )
-        self._columns[name] = f"c{len(self._columns)}"
+        self._columns[name] = Raw(f"c{len(self._columns)}", self._untyped)
         if len(self._columns) > _MOST_COLUMNS:
             raise SourceError(
                 f"{where}, which makes more than {_MOST_COLUMNS} columns. Data with ids as keys has to "
@@ -194,19 +229,54 @@ class Spool:
         size = self.bytes // max(self.rows, 1) + _CELL_BYTES * len(self._columns)
         return min(max(_GROUP_BYTES // size, _FEWEST_IN_GROUP), _MOST_IN_GROUP)
 
+    def _arrange(self, connection: DuckDBPyConnection) -> None:
+        """Make the rows the view ``rows``, of one raw column a name."""
+        kind = "VARCHAR" if self._untyped else "JSON"
+        if self._files:
+            parts = [file.select(self._columns) for file in self._files]
+            rows = " UNION ALL ".join(parts)
+        elif self.rows:
+            named = ", ".join(f"{quoted(name)} AS {raw.name}" for name, raw in self._columns.items())
+            # All of its columns are named, so nothing is sampled and nothing guessed.
+            struct = ", ".join(f"{literal(name)}: '{kind}'" for name in self._columns)
+            options = f"columns = {{{struct}}}, maximum_object_size = {self._largest + 1}"
+            lines = f"read_json({literal(str(self._file))}, format = 'newline_delimited', {options})"
+            rows = f"SELECT {named} FROM {lines}"  # noqa: S608 — quoted names
+        else:
+            columns = ", ".join(f"NULL::{kind} AS {raw.name}" for raw in self._columns.values())
+            rows = f"SELECT {columns} WHERE false"
+        connection.execute(f"CREATE VIEW rows AS {rows}")
+
+    def _write_guessed(
+        self, connection: DuckDBPyConnection, types: Mapping[str, str], file: Path
+    ) -> bool:
+        """Write the dataset by the types of its first rows; return whether all others agree."""
+        import duckdb
+
+        try:
+            guess = guessed(connection, "rows", self._columns, types)
+            if guess is None:
+                return False
+            values = ", ".join(f"{value} AS {quoted(name)}" for name, (_, value) in guess.items())
+            self._copy(connection, f"SELECT {values} FROM rows", file)  # noqa: S608 — quoted names
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error:
+            return False
+        return True
+
     def _load(self, connection: DuckDBPyConnection) -> None:
-        """Make the rows the view ``raw``, of one column of JSON values a name."""
-        if not self.rows:
-            columns = ", ".join(f"NULL::JSON AS {raw}" for raw in self._columns.values())
-            connection.execute(f"CREATE VIEW raw AS SELECT {columns}, 0 AS file_row_number WHERE false")
-            return
-        named = ", ".join(f"{quoted(name)} AS {raw}" for name, raw in self._columns.items())
-        # All of its columns are named, so nothing is sampled and nothing guessed.
-        struct = ", ".join(f"{literal(name)}: 'JSON'" for name in self._columns)
-        options = f"columns = {{{struct}}}, maximum_object_size = {self._largest + 1}"
-        rows = f"read_json({literal(str(self._file))}, format = 'newline_delimited', {options})"
-        # Columns are read one by one, for which JSON Lines would be parsed each time.
-        self._copy(connection, f"SELECT {named} FROM {rows}", self._raw)  # noqa: S608 — quoted names
+        """Make the rows the view ``raw``, which is quick to read column by column."""
+        import duckdb
+
+        try:
+            self._copy(connection, "FROM rows", self._raw)
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error:
+            if self._files:
+                raise UnreadableError from None
+            raise
         raw = f"read_parquet({literal(str(self._raw))}, file_row_number = true)"
         connection.execute(f"CREATE VIEW raw AS FROM {raw}")
 
@@ -215,7 +285,7 @@ class Spool:
         for name, kind in asked.items():
             raw = self._columns[name]
             row = connection.execute(
-                f"SELECT file_row_number + 1, {raw} ->> '$' FROM raw "  # noqa: S608 — a name of ours
+                f"SELECT file_row_number + 1, {raw.text} FROM raw "  # noqa: S608 — a name of ours
                 f"WHERE {misfits(raw, kind)} ORDER BY file_row_number LIMIT 1"
             ).fetchone()
             if row is not None:

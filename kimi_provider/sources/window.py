@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from kimi_provider.sources.inference import Raw
+
 _MOST_NAMED = 50
 _WITHOUT_ORDER = frozenset({"VARCHAR", "BOOLEAN"})
 
@@ -36,14 +38,14 @@ class Window:
 def bounded(
     connection: duckdb.DuckDBPyConnection,
     window: Window,
-    columns: Mapping[str, str],
+    columns: Mapping[str, Raw],
     kinds: Mapping[str, str],
     *,
     asked: Mapping[str, str],
 ) -> tuple[str, str | None]:
     """Return the SQL condition for rows of ``raw`` inside a window, and the watermark after them.
 
-    :param columns: the names, each with the column of ``raw`` that holds it.
+    :param columns: the columns of ``raw``, by name.
     :param kinds: DuckDB type of each column.
     :param asked: types that were asked for.
     :raises SourceError: if there is no such column, or its values have no order.
