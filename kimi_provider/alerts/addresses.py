@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 from kimi_provider.exceptions import ConfigurationError
 
@@ -24,12 +24,19 @@ _NAMED = re.compile(r"""^\s*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^<>"]*?))\s*<(?P<a
 _BREAKING = {"Cc", "Zl", "Zp", "Cs"}
 
 
+Kind = Literal["to", "cc", "bcc"]
+
+
 @dataclass(frozen=True)
 class Recipient:
-    """One person's address, as it can be sent to (a domain beyond ASCII is in Punycode)."""
+    """One person's address, as it can be sent to (a domain beyond ASCII is in Punycode).
+
+    ``kind`` matters only in a mail that all of its recipients share.
+    """
 
     address: str
     name: str | None = None
+    kind: Kind = field(default="to", compare=False)
 
     @property
     def key(self) -> str:
@@ -111,6 +118,37 @@ def recipients(
         raise ConfigurationError(
             "There is no recipient. Give one address or more: 'ann@example.org; bob@example.org'."
         )
+    return tuple(seen.values())
+
+
+def everyone(
+    to: str | Iterable[str],
+    cc: str | Iterable[str] = (),
+    bcc: str | Iterable[str] = (),
+    *,
+    allowed_domains: Sequence[str] = (),
+) -> tuple[Recipient, ...]:
+    """Return all who get a mail, each once, in the first of the three lists that names them.
+
+    :param to: see :func:`recipients`; must name someone.
+    :param cc: who gets a copy; may be empty.
+    :param bcc: who gets a copy unseen; may be empty.
+    :raises ConfigurationError: as :func:`recipients` does; it says in which list.
+    """
+    seen: dict[str, Recipient] = {}
+    lists: tuple[tuple[Kind, str | Iterable[str]], ...] = (("to", to), ("cc", cc), ("bcc", bcc))
+    for kind, value in lists:
+        texts = [value] if isinstance(value, str) else list(value)
+        if kind != "to" and not any(_split(text) for text in texts):
+            continue
+        try:
+            found = recipients(texts, allowed_domains=allowed_domains)
+        except ConfigurationError as error:
+            if kind == "to":
+                raise
+            raise ConfigurationError(f"In {kind}: {error}") from None
+        for one in found:
+            seen.setdefault(one.key, replace(one, kind=kind))
     return tuple(seen.values())
 
 

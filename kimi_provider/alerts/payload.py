@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ MAX_RECIPIENTS = 1000
 MAX_CATEGORIES = 10
 MAX_CATEGORY_LENGTH = 255
 MAX_CUSTOM_ARGS_BYTES = 10_000
+MAX_AHEAD = 72 * 3600
 
 # The service hands it back with each event of the mail, by which an event finds its ledger entry.
 MESSAGE_ID_ARG = "kimi_message_id"
@@ -44,10 +46,11 @@ def build_requests(
 ) -> tuple[Request, ...]:
     """Return the requests that send a message, with one personalization a recipient.
 
-    Recipients of one request do not see each other: each personalization is a mail of its own.
+    Recipients of one request do not see each other: each personalization is a mail of its own. Only a
+    message that says ``shared`` goes out as one mail with the headers To and Cc.
 
     :param message: what to send.
-    :param to: who gets it, each once.
+    :param to: who gets it, each once; copies included.
     :param message_id: our id of the message; goes into the custom argument ``kimi_message_id``.
     :param per_request: the most recipients in one request, up to 1000.
     :raises ConfigurationError: if the message is beyond a limit of the service.
@@ -57,8 +60,22 @@ def build_requests(
             f"SendGrid takes 1 to {MAX_RECIPIENTS} recipients in one request; got {per_request}."
         )
     head = _head(message, message_id)
+    own = dict(message.template_data)
+    if message.shared and any(one.kind == "to" for one in to):
+        if len(to) > MAX_RECIPIENTS:
+            raise ConfigurationError(
+                f"SendGrid takes {MAX_RECIPIENTS} recipients of one mail; got {len(to)}. Leave "
+                "shared out, so that each gets a mail of their own."
+            )
+        one = Request(tuple(to), {**head, "personalizations": [_personalization(to, own)]})
+        _check_size([one])
+        return (one,)
+    # Also of a shared mail of which only copies are left to send: together they would see each other.
     groups = [tuple(to[start : start + per_request]) for start in range(0, len(to), per_request)]
-    requests = tuple(Request(group, {**head, "personalizations": _one_each(group)}) for group in groups)
+    requests = tuple(
+        Request(group, {**head, "personalizations": [_personalization([r], own) for r in group]})
+        for group in groups
+    )
     _check_size(requests)
     return requests
 
@@ -72,10 +89,13 @@ def _head(message: Message, message_id: str) -> dict[str, Any]:
     mail.from_email = _sender(message)
     if message.reply_to is not None:
         mail.reply_to = sg.ReplyTo(check_address("reply_to address", message.reply_to))
-    mail.subject = sg.Subject(message.subject)
+    if message.subject:
+        mail.subject = sg.Subject(message.subject)
     try:
-        mail.add_content(sg.Content(sg.MimeType.text, message.text))
-        mail.add_content(sg.Content(sg.MimeType.html, message.html))
+        if message.text:
+            mail.add_content(sg.Content(sg.MimeType.text, message.text))
+        if message.html:
+            mail.add_content(sg.Content(sg.MimeType.html, message.html))
     except ApiKeyIncludedException:
         raise ConfigurationError("The message contains a SendGrid API key. Take it out.") from None
     # The library puts each file and category before those it has, hence the reversed order.
@@ -85,24 +105,58 @@ def _head(message: Message, message_id: str) -> dict[str, Any]:
         mail.add_category(sg.Category(category))
     for key, value in _custom_args(message, message_id).items():
         mail.add_custom_arg(sg.CustomArg(key, value))
-    clicks = sg.ClickTracking(enable=message.click_tracking, enable_text=message.click_tracking)
-    mail.tracking_settings = sg.TrackingSettings(click_tracking=clicks)
+    for key, value in message.headers.items():
+        mail.add_header(sg.Header(key, value))
+    _set_options(mail, message)
     head: dict[str, Any] = mail.get()
     return head
 
 
-def _one_each(recipients: Sequence[Recipient]) -> list[dict[str, Any]]:
+def _set_options(mail: Any, message: Message) -> None:
+    """Set what tells the service how to handle the mail."""
     from sendgrid.helpers import mail as sg
 
-    personalizations = []
+    clicks = sg.ClickTracking(enable=message.click_tracking, enable_text=message.click_tracking)
+    opens = sg.OpenTracking(enable=message.open_tracking)
+    mail.tracking_settings = sg.TrackingSettings(click_tracking=clicks, open_tracking=opens)
+    if message.sandbox:
+        mail.mail_settings = sg.MailSettings(sandbox_mode=sg.SandBoxMode(enable=True))
+    if message.template_id is not None:
+        mail.template_id = sg.TemplateId(message.template_id)
+    if message.unsubscribe is not None:
+        shown = list(message.unsubscribe.shown)
+        groups = sg.GroupsToDisplay(shown) if shown else None
+        mail.asm = sg.Asm(sg.GroupId(message.unsubscribe.group_id), groups)
+    if message.unix_send_at is not None:
+        mail.send_at = sg.SendAt(_in_time(message.unix_send_at))
+    if message.batch_id is not None:
+        mail.batch_id = sg.BatchId(message.batch_id)
+
+
+def _in_time(send_at: int) -> int:
+    ahead = send_at - time.time()
+    if ahead > MAX_AHEAD:
+        raise ConfigurationError(
+            f"send_at is {ahead / 3600:.0f} hours ahead; SendGrid takes {MAX_AHEAD // 3600}. Schedule "
+            "the task instead."
+        )
+    return send_at
+
+
+def _personalization(recipients: Sequence[Recipient], data: dict[str, Any]) -> dict[str, Any]:
+    from sendgrid.helpers import mail as sg
+
+    kinds = {"to": sg.To, "cc": sg.Cc, "bcc": sg.Bcc}
+    personalization = sg.Personalization()
     for recipient in recipients:
-        personalization = sg.Personalization()
-        to = sg.To()
+        email = kinds[recipient.kind if len(recipients) > 1 else "to"]()
         # Set apart: the constructor would parse the address again, by laxer rules.
-        to.email, to.name = recipient.address, recipient.name
-        personalization.add_to(to)
-        personalizations.append(personalization.get())
-    return personalizations
+        email.email, email.name = recipient.address, recipient.name
+        personalization.add_email(email)
+    if data:
+        personalization.dynamic_template_data = data
+    body: dict[str, Any] = personalization.get()
+    return body
 
 
 def _sender(message: Message) -> Any:

@@ -160,6 +160,8 @@ def _people_refusals(mail: dict[str, Any]) -> list[str]:
 
 def _content_refusals(mail: dict[str, Any]) -> list[str]:
     found = []
+    if "template_id" in mail:
+        return found if re.fullmatch(r"d-[0-9a-f]{4,64}", mail["template_id"]) else ["template_id"]
     if (
         not isinstance(mail.get("subject"), str)
         or not mail["subject"]
