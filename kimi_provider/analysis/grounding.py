@@ -8,7 +8,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from kimi_provider.analysis.grounding_directions import Directions
-from kimi_provider.analysis.grounding_entities import entities, is_title
+from kimi_provider.analysis.grounding_entities import codes, entities, is_title
 from kimi_provider.analysis.grounding_index import FactIndex
 from kimi_provider.analysis.grounding_kinds import Kind, Violation
 from kimi_provider.analysis.grounding_names import LINK, Names
@@ -111,6 +111,7 @@ class _Reading:
         for start, end in _figures(rest):
             yield Kind.DIGIT, start, end, "write the id of a fact as [[id]], or leave it out"
         yield from ((Kind.UNIT, *found) for found in units(text, self._index))
+        yield from ((Kind.ENTITY, *found) for found in codes(rest, self._names))
         yield from self._of_sentences(where, text, rest)
 
     def _of_sentences(self, where: str, text: str, rest: str) -> Iterator[tuple[Kind, int, int, str]]:
@@ -121,7 +122,12 @@ class _Reading:
             # What is a name holds no superlative; a reference says nothing of its own.
             found_in = superlatives(sentence, self._index, rest)
             yield from ((Kind.SUPERLATIVE, *found) for found in found_in)
-            unknown = entities(sentence, self._names, title=heading and is_title(sentence))
+            unknown = entities(
+                sentence,
+                self._names,
+                title=heading and is_title(sentence),
+                action=where.startswith("actions"),
+            )
             yield from (
                 (Kind.ENTITY, *found)
                 for found in unknown

@@ -7,12 +7,14 @@ wrong now and then is soon switched off.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_provider.analysis.words import (
     ADJACENT_ONLY,
+    BASE_FORMS,
     FILLERS,
     HEDGES,
     MOVING,
@@ -24,6 +26,7 @@ from kimi_provider.analysis.words import (
     negated,
 )
 from kimi_provider.analysis.words_list import word_set
+from kimi_provider.schemas import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,6 +47,21 @@ _AMOUNTING = word_set("""
     reached hit came amounted
 """)
 _BESIDES = frozenset(["than", "niż", "od", "the", "a", "of", "its", "their", "level", "figure", "value"])
+_OUTSIDE = word_set("""
+    by except besides unlike excluding przez oprócz poza
+""")
+_PACED = word_set("""
+    slow slowed slows slowing speed speeds speeding sped speeded
+""")
+_NOUN = re.compile(
+    r"(?:increase|decrease|rise|drop|decline|fall|jump|growth|surge|spike|dip|gain|reduction|slide|slump|"
+    r"climb|plunge|improvement|deterioration|recovery|uptick|downturn|expansion|contraction)s?|"
+    r"(?:wzrost|spad|wzros)(?:u|ek|ku|em|kiem|ki|y|owi|kowi)?|(?:popraw|podwyżk|obniżk|zwyżk|zniżk)[aęiąy]"
+)
+_NOUN_PL = re.compile(
+    r"(?:wzrost|spad)(?:u|ek|ku|em|kiem|ki|y|owi|kowi)?|(?:popraw|podwyżk|obniżk|zwyżk|zniżk)[aęiąy]"
+)
+_TIME = re.compile(r"durat|time|delay|wait|latenc|stay|czas|opóźn|oczekiw|trwan")
 _AGAINST = frozenset({"than", "niż", "od", "above", "below", "exceeds", "exceeded", "exceeding"})
 
 
@@ -95,12 +113,14 @@ class Directions:
             self._last_comparison = None
 
     def _claims(self, clause: Sequence[Token]) -> list[_Said]:
-        words = [token.lower for token in clause]
+        # A label such as "Flights not on time" denies nothing.
+        labelled = self._index.labelled([token.lower for token in clause])
+        words = ["" if at in labelled else token.lower for at, token in enumerate(clause)]
         if any(word in HEDGES for word in words):
             return []
         found = []
         for at, token in enumerate(clause):
-            claim = claim_of(token.lower) if token.is_word else None
+            claim = claim_of(words[at]) if token.is_word else None
             before = words[at - 1] if at else ""
             if claim is None or is_order(token.lower, before) or (self._orders and at == 0):
                 continue
@@ -108,10 +128,18 @@ class Directions:
                 continue
             if before == "in" and token.lower == "fall":
                 continue  # the season
+            if token.lower == "under" and not (at and self._is_change(clause[at - 1])):
+                continue  # "under pressure"
+            if claim in {"up", "down"} and before in _PACED:
+                continue  # "slowed down"
             no = negated(words, at)
             if no is not None:
                 found.append(_Said(at, claim, no))
         return found
+
+    def _is_change(self, token: Token) -> bool:
+        fact = self._index.facts.get(token.cited or "")
+        return fact is not None and fact.change
 
     def _is_ranking(self, clause: Sequence[Token], at: int) -> bool:
         """Whether a comparative is against other rows: "more than any other"."""
@@ -151,9 +179,18 @@ class Directions:
             _is_predicate(clause, said.at) or _is_comparison(clause, said.at)
         ):
             return ""
-        named = self._index.called(clause)
+        named = self._index.called(_subject(clause, said.at))
         if named:
-            chosen_of = {owner: {c for o, c in compared if o == owner} for owner, _ in compared}
+            # A clause with a figure and a claim of its own says what it is compared with for itself.
+            elsewhere = any(
+                any(token.cited for token in other) and self._claims(other)
+                for other in sentence.clauses
+                if other is not clause
+            )
+            chosen_of = {
+                owner: set() if elsewhere else {c for o, c in compared if o == owner}
+                for owner, _ in compared
+            }
             wrong = [self._moved(said, fact, chosen_of.get(fact.id, set())) for fact in named]
             if only is not None and only in named:
                 return self._moved(said, only, chosen_of.get(only.id, set()))
@@ -177,7 +214,8 @@ class Directions:
             or following.lower in PREPOSITIONS
             or any(token.lower in _AMOUNTING for token in clauses[number + 1][1:3])
         )
-        return said.at == 0 or (number == 0 and goes_on)
+        judged = following is not None and sentence.mark_before(following) == ":"
+        return said.at == 0 or (number == 0 and (goes_on or judged))
 
     def _pair(self, clause: Sequence[Token], said: _Said, cited: list[tuple[int, Token]]) -> str | None:
         """Hold "[[a]] is higher than [[b]]" against the two values; ``None`` where it is no such."""
@@ -233,9 +271,9 @@ class Directions:
             if said.at < at <= said.at + _BEFORE:
                 if any(said.at < other < at for other, _ in cited):
                     break
-                between = {t.lower for t in clause[said.at + 1 : at]}
-                against = word in {"above", "below", "powyżej", "poniżej"} or between & _AGAINST
-                if against and between <= _BESIDES and self._is_baseline(token):
+                besides = {t.lower for t in clause[said.at + 1 : at]}
+                against = word in {"above", "below", "powyżej", "poniżej"} or besides & _AGAINST
+                if against and besides <= _BESIDES and self._is_baseline(token):
                     return token.cited
                 if clause[at - 1].lower not in PREPOSITIONS:
                     continue
@@ -274,6 +312,8 @@ def _against(said: _Said, fact: Fact, actual: set[str], comparisons: Sequence[Co
     if not actual or (fact.change and not isinstance(fact.value, Decimal)):
         return ""
     claimed: str = said.claim
+    if claimed in {"fast", "slow"}:
+        claimed = "down" if (claimed == "fast") == _is_time(fact) else "up"
     if claimed in {"good", "bad"}:
         if fact.good is None:
             return ""
@@ -288,6 +328,35 @@ def _against(said: _Said, fact: Fact, actual: set[str], comparisons: Sequence[Co
     else:
         wrong = claimed not in actual
     return f"the facts say {' or '.join(sorted(actual))}" if wrong else ""
+
+
+def _is_time(fact: Fact) -> bool:
+    """Whether a figure says how long something takes, so that faster is less."""
+    return fact.unit in {Unit.MINUTES, Unit.SECONDS} or _TIME.search(fact.label.casefold()) is not None
+
+
+def _subject(clause: Sequence[Token], at: int) -> Sequence[Token]:
+    """Return the words that say what a claim is about.
+
+    A noun speaks of what follows ("the rise in refunds", "wzrost obciążenia"); who did it, or stands
+    outside, is not what it is about ("driven by West", "in every ward except Cardiology").
+    """
+    word = clause[at].lower
+    following = clause[at + 1].lower if at + 1 < len(clause) else ""
+    if _NOUN.fullmatch(word) and (following in {"in", "of"} or word not in BASE_FORMS):
+        until = at + (5 if following in {"in", "of"} else 3)
+        clause = clause[at + 1 : until] if following in {"in", "of"} or is_noun_pl(word) else clause
+    kept = []
+    for token in clause:
+        if token.lower in _OUTSIDE:
+            break
+        kept.append(token)
+    return kept or clause
+
+
+def is_noun_pl(word: str) -> bool:
+    """Whether a word is a Polish noun of change, which a genitive follows."""
+    return _NOUN_PL.fullmatch(word) is not None
 
 
 def _is_predicate(clause: Sequence[Token], at: int) -> bool:

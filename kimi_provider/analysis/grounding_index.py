@@ -104,6 +104,28 @@ class FactIndex:
                         found[name[0]].append((name, table, number))
         return found
 
+    @cached_property
+    def _labels(self) -> dict[str, set[tuple[str, ...]]]:
+        """What facts and columns are called, as lower-case words, by their first word."""
+        found: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+        labels = {fact.label.partition(" \u2014 ")[0] for fact in self.sheet.facts if not fact.change}
+        labels |= {column.label for table in self.sheet.tables for column in table.columns}
+        for label in labels:
+            name = tuple(_WORD.findall(label.casefold()))
+            if name:
+                found[name[0]].add(name)
+        return found
+
+    def labelled(self, words: Sequence[str]) -> set[int]:
+        """Return the places of the words that are a label or a row's name, and claim nothing."""
+        places: set[int] = set()
+        for at, word in enumerate(words):
+            names = (*self._labels.get(word, ()), *(name for name, _, _ in self.rows.get(word, ())))
+            for name in names:
+                if tuple(words[at : at + len(name)]) == name:
+                    places.update(range(at, at + len(name)))
+        return places
+
     def rows_named(self, tokens: Iterable[Token]) -> set[tuple[str, int]]:
         """Return the rows, as table id and number, whose names stand among the tokens."""
         words = [word for token in tokens if token.is_word for word in _WORD.findall(token.lower)]

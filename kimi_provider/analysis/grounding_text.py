@@ -64,6 +64,12 @@ class Sentence:
                 parts[-1].append(token)
         return [part for part in parts if part]
 
+    def mark_before(self, token: Token) -> str:
+        """Return the mark that stands right before a token; empty where there is none."""
+        at = self.tokens.index(token)
+        before = self.tokens[at - 1] if at else None
+        return "" if before is None or before.is_word or before.cited is not None else before.text
+
     @cached_property
     def cited(self) -> list[Token]:
         """Its references."""

@@ -104,7 +104,7 @@ def theme_sheet(
     :param period: name of the period.
     :raises OSError: if the storage refuses.
     """
-    tables = {
+    tables: dict[str, tuple[str, list[list[object]]]] = {
         "texts_read": ("row BIGINT", [[row] for row in sorted(set(read))]),
         "labels": (
             "row BIGINT, theme VARCHAR",

@@ -18,7 +18,7 @@ from kimi_provider.analysis.words_list import word_set
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-Claim = Literal["up", "down", "good", "bad", "flat"]
+Claim = Literal["up", "down", "good", "bad", "flat", "fast", "slow"]
 Extreme = Literal["max", "min", "best", "worst", "either"]
 
 REFERENCE_MARK = "\ue000"
@@ -52,6 +52,7 @@ SCOPES: Final = re.compile(rf"\b(?:{en.SCOPES}|{pl.SCOPES})(?!\w)", re.IGNORECAS
 CHANGES: Final = re.compile(rf"(?:{en.CHANGES}|{pl.CHANGES})", re.IGNORECASE)
 """What a superlative may be about other than a value: a change."""
 
+BASE_FORMS: Final = en.BASE_FORMS
 ADJACENT_ONLY: Final = en.ADJACENT_ONLY | pl.ADJACENT_ONLY
 MOVING: Final = en.MOVING | pl.MOVING
 PREPOSITIONS: Final = en.PREPOSITIONS | pl.PREPOSITIONS
@@ -70,6 +71,8 @@ COMMON_CAPITALS: Final = (
 )
 
 _CLAIMS: Final[tuple[tuple[Claim, re.Pattern[str]], ...]] = (
+    ("fast", re.compile(f"{en.FAST}|{pl.FAST}")),
+    ("slow", re.compile(f"{en.SLOW}|{pl.SLOW}")),
     ("up", re.compile(f"{en.UP}|{pl.UP}")),
     ("down", re.compile(f"{en.DOWN}|{pl.DOWN}")),
     ("good", re.compile(f"{en.GOOD}|{pl.GOOD}")),
@@ -129,7 +132,8 @@ def negated(words: Sequence[str], position: int) -> bool | None:
     """Return whether the word at a position is negated; ``None`` where that is hard to say."""
     for near in range(position - 1, max(-1, position - 4), -1):
         word = words[near]
-        if word in NEGATIONS or word.endswith(("n't", "n\u2019t")):
+        fails = word in {"failed", "fails", "failing"} and words[near + 1] == "to"
+        if fails or word in NEGATIONS or word.endswith(("n't", "n\u2019t")):
             following = words[near + 1] if near + 1 < len(words) else ""
             return None if following in NOT_NEGATIVE else True
     return False

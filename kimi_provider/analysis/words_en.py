@@ -12,28 +12,30 @@ _ENDINGS = "(?:e|es|ed|ing|s)?"
 
 UP: Final = (
     "(?:increas|ris|climb|jump|surg|soar|spik|gain|grow|advanc|rebound|escalat|mount|swell|balloon|"
-    "rocket|skyrocket|leap|expand|widen|heighten|elevat|strengthen|accelerat|lengthen|exceed|surpass|"
+    "rocket|skyrocket|leap|quicken|expand|widen|heighten|elevat|strengthen|accelerat|lengthen|exceed|surpass|"
     "outpac|outstrip|bulg|inflat|intensif|amplif|boost|mushroom|snowball|shoot)(?:p?"
     f"{_ENDINGS}|ied|ies)|rose|risen|grew|grown|growth|swollen|leapt|shot|higher|greater|larger|bigger|"
     "longer|heavier|more|additional|extra|above|up|upwards?|uptick|upturn|upswing|uplift|raised|expansion|elevation|escalation|"
-    "acceleration|inflation|topped|overtook"
+    "acceleration|inflation|topped|overtook|outgrew|outgrow(?:s|n)?|outran"
 )
 DOWN: Final = (
     "(?:decreas|declin|reduc|plung|plummet|tumbl|slump|slid|dip|drop|shrink|lessen|diminish|dwindl|"
     "retreat|weaken|narrow|shorten|crash|collaps|nosediv|trim|erod|ebb|fall|eas|subsid|abat|contract|"
     "reced|deflat|moderat|soften|slow|sink|sag|wan|taper|curtail|slip|backslid|dent|whittl|thin|cool|fad|lag)(?:p?p?m?g?n?"
     f"{_ENDINGS})|fell|fallen|sank|sunk|shrank|shrunk(?:en)?|lower|lowered|smaller|shorter|fewer|less|lighter|"
-    "below|beneath|down|downwards?|downtick|downturn|downswing|reductions?|contraction|slide|slowdown|"
+    "below|beneath|under|down|downwards?|downtick|downturn|downswing|reductions?|contraction|slide|slowdown|"
     "shrinkage|erosion|undershot|cut"
 )
-GOOD: Final = "improv(?:e|es|ed|ing|ement|ements)|better|recover(?:ed|s|y|ing)|bettered"
+GOOD: Final = "improv(?:e|es|ed|ing|ement|ements)|better|recover(?:ed|s|y|ing)|bettered|outperform(?:ed|s|ing)?"
 BAD: Final = "wors(?:e|en|ens|ened|ening)|deteriorat(?:e|es|ed|ing|ion)|degrad(?:e|ed|es|ing|ation)"
+FAST: Final = "speeded|sped|faster|quicker|quicken(?:ed|s|ing)?|accelerat(?:e|es|ed|ing|ion)|swifter|speedier"
+SLOW: Final = "slow(?:ed|er|s|ing|down)?|dragg?(?:ed|ing|s)?|slower"
 FLAT: Final = "unchanged|flat|flatlined|steady|steadily-held|stable|stagnat(?:ed|ing|es)|plateaued|constant|identical"
 
 ADJACENT_ONLY: Final = word_set("""
     additional extra
     more less fewer up down above below beneath longer shorter larger smaller bigger greater cut
-    shot heavier lighter lower slow
+    shot heavier lighter lower slow under
 """)
 """Words that claim a change only right beside a figure, or behind a verb of being or moving."""
 
@@ -63,7 +65,7 @@ FILLERS: Final = word_set("""
     percent per cent
 """)
 NEGATIONS: Final = frozenset(
-    ["hardly", "never", "no", "nor", "not", "barely", "scarcely", "without", "failed"]
+    ["hardly", "never", "no", "nor", "not", "barely", "scarcely", "without"]
 )
 NOT_NEGATIVE: Final = frozenset(["only", "merely", "just", "longer", "least", "surprisingly", "doubt"])
 HEDGES: Final = word_set("""
@@ -112,7 +114,7 @@ HISTORY: Final = (
 SCOPES: Final = (
     r"ever|in (?:years|decades|months|weeks|history|memory|recent memory|living memory)|(?:of|in|this|so far this) "
     r"(?:the |this |past |last |current )*(?:year|month|decade|season|quarter|century|winter|summer|spring|"
-    r"autumn)|since|(?:year|month|decade|season|quarter)['\u2019]s|to date|yet|so far|in (?:a|over a|more than a) "
+    r"autumn)|since|(?:year|month|decade|season|quarter)['\u2019]s|to date|yet(?=\s*(?:[.,;!?)]|$))|so far|in (?:a|over a|more than a) "
     r"(?:long time|while|year|decade|month)"
 )
 
@@ -133,7 +135,7 @@ NUMBERS: Final = (
     r"dozens?|(?:a )?(?:half-)?dozen|hundreds?|thousands?|(?:[mb]|tr)illions?(?:-\w+)?|bn|twice|thrice|"
     r"doubl(?:e|es|ed|ing)(?!-check|\s+check)|(?:tr[ie](?:p|b)|quadrup|quintup|sextup)l(?:e|es|ed|ing)|"
     r"halv(?:e|es|ed|ing)|(?:two|three|four|five|six|seven|eight|nine|ten|twenty|hundred|thousand|many?)fold"
-    r"(?<!manifold)|\w+teenfold|"
+    r"(?<!manifold)|\w+(?:teen|ty)[- ]?fold|"
     rf"(?:a|an|one|another|roughly|nearly|almost|about|by|over|under|just) (?:{_FRACTIONS})(?! (?:time|day|week|month|year))"
     rf"|(?:two|three|four|five|six|seven|eight|nine)[- ](?:{_FRACTIONS})s?|one-(?:{_FRACTIONS})|"
     r"(?<!first )(?<!second )(?<!other )(?<!latter )(?<!better )half (?:of|the|as|a|an|again|its|their|were|was|all|that)|"

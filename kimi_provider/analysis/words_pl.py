@@ -21,6 +21,8 @@ DOWN: Final = (
 )
 GOOD: Final = r"popraw(?!n)\w*|lepsz\w+|lepiej|polepsz\w*"
 BAD: Final = r"pogorsz\w*|pogarsz\w*|gorsz\w+|gorzej"
+FAST: Final = r"szybsz\w+|szybciej|przyspiesz\w+|przyśpiesz\w+"
+SLOW: Final = r"wolniej\w*|powolniej\w*|zwolni[łl]\w*|spowolni[łl]\w*"
 FLAT: Final = r"stabiln\w+|niezmien\w+|niezmieni\w+"
 
 ADJACENT_ONLY: Final = word_set("""
