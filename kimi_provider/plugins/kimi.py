@@ -33,7 +33,7 @@ class _OnFirstUse:
 
 
 def _fastapi_apps() -> list[dict[str, Any]]:
-    from kimi_provider.plugins.report_page import create_app
+    from kimi_provider.plugins.app import create_app
 
     return [{"name": "Kimi", "url_prefix": URL_PREFIX, "app": create_app()}]
 
@@ -42,19 +42,28 @@ def _external_views() -> list[dict[str, Any]]:
     from airflow.sdk import conf
 
     base_path = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
-    page = "/reports/{DAG_ID}/{RUN_ID}/{TASK_ID}/{MAP_INDEX}"
+    pages = f"{base_path}{URL_PREFIX}"
+    task = "{DAG_ID}/{RUN_ID}/{TASK_ID}/{MAP_INDEX}"
     return [
+        # Airflow's UI shows any page of ours at /plugin/kimi/…; the links of tasks lead there.
+        {"name": "Kimi", "href": f"{pages}/reports", "destination": "nav", "url_route": "kimi"},
         {
-            "name": "Kimi report",
-            "href": f"{base_path}{URL_PREFIX}{page}",
+            "name": "Reports",
+            "href": f"{pages}/reports?dag_id={{DAG_ID}}",
+            "destination": "dag",
+            "url_route": "kimi-reports",
+        },
+        {
+            "name": "Kimi",
+            "href": f"{pages}/tasks/{task}",
             "destination": "task_instance",
-            "url_route": "kimi-report",
-        }
+            "url_route": "kimi-task",
+        },
     ]
 
 
 class KimiPlugin(AirflowPlugin):
-    """Shows the report that a task made as a tab of its task instance."""
+    """Shows reports, traces, costs and alerts, and what a task made as a tab of its instance."""
 
     name = "kimi"
     fastapi_apps = _OnFirstUse(_fastapi_apps)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_folder_is_no_page(get):
 
 
 def test_the_application_describes_itself_to_nobody(server):
-    for path in ("docs", "redoc", "openapi.json", "", "reports"):
+    for path in ("docs", "redoc", "openapi.json", ""):
         answer = server.get(f"/kimi/{path}")
         assert answer.status_code == 404
 
@@ -119,10 +119,11 @@ def test_the_web_ui_gets_the_tab(server, token):
     assert plugin["fastapi_apps"] == [
         {"app": "fastapi.applications.FastAPI", "url_prefix": "/kimi", "name": "Kimi"}
     ]
-    (view,) = plugin["external_views"]
-    assert view["destination"] == "task_instance"
-    assert view["href"] == "/kimi/reports/{DAG_ID}/{RUN_ID}/{TASK_ID}/{MAP_INDEX}"
-    assert view["url_route"] == "kimi-report"
+    views = {view["destination"]: view for view in plugin["external_views"]}
+    assert views["nav"]["href"] == "/kimi/reports"
+    assert views["nav"]["url_route"] == "kimi"  # the links of tasks lead to /plugin/kimi/…
+    assert views["dag"]["href"] == "/kimi/reports?dag_id={DAG_ID}"
+    assert views["task_instance"]["href"] == "/kimi/tasks/{DAG_ID}/{RUN_ID}/{TASK_ID}/{MAP_INDEX}"
     errors = server.get(
         "/api/v2/plugins/importErrors", headers={"Authorization": f"Bearer {token('admin')}"}
     )
@@ -133,8 +134,7 @@ def test_the_tab_follows_airflow_to_the_path_it_is_served_at(monkeypatch):
     from kimi_provider.plugins import kimi
 
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.test/airflow/")
-    (view,) = kimi._external_views()
-    assert view["href"].startswith("/airflow/kimi/reports/")
+    assert all(view["href"].startswith("/airflow/kimi/") for view in kimi._external_views())
 
 
 def test_airflow_may_take_the_class_or_an_instance():
