@@ -344,7 +344,7 @@ def _subject(clause: Sequence[Token], at: int) -> Sequence[Token]:
     word = clause[at].lower
     following = clause[at + 1].lower if at + 1 < len(clause) else ""
     if _NOUN.fullmatch(word) and (following in {"in", "of"} or word not in BASE_FORMS):
-        until = at + (5 if following in {"in", "of"} else 3)
+        until = at + (5 if following in {"in", "of"} else 2)
         clause = clause[at + 1 : until] if following in {"in", "of"} or is_noun_pl(word) else clause
     kept = []
     for token in clause:

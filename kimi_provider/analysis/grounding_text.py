@@ -20,6 +20,8 @@ _TOKEN = re.compile(
 )
 _LONGEST = 150
 """Tokens after which a sentence ends even without a mark: what is read costs by its square."""
+_ARTICLES = frozenset({"a", "i"})
+"""Joining words in Polish; in English an article and a pronoun."""
 _ABBREVIATIONS = word_set("""
     inc ltd co corp vs e.g i.e eg ie st mr mrs ms dr no nr np tj ok etc approx avg dept jr sr
     prof pol tys godz min sek proc ul wg m.in in
@@ -58,7 +60,7 @@ class Sentence:
         for token in self.tokens:
             if token.cited is None and not token.is_word:
                 parts.append([])
-            elif token.lower in JOINING:
+            elif token.lower in JOINING and (self.polish or token.lower not in _ARTICLES):
                 parts.append([token])
             else:
                 parts[-1].append(token)
