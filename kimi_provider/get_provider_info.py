@@ -62,6 +62,12 @@ def get_provider_info() -> _Json:
         "task-decorators": [
             {"name": "kimi", "class-name": "kimi_provider.decorators.kimi.kimi_task"},
         ],
+        "extra-links": [
+            "kimi_provider.hooks.links.KimiAlertsLink",
+            "kimi_provider.hooks.links.KimiLineageLink",
+            "kimi_provider.hooks.links.KimiReportLink",
+            "kimi_provider.hooks.links.KimiTraceLink",
+        ],
         "plugins": [{"name": "kimi", "plugin-class": "kimi_provider.plugins.kimi.KimiPlugin"}],
         "cli": ["kimi_provider.cli.definition.get_kimi_cli_commands"],
         "config": {

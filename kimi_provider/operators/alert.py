@@ -11,6 +11,7 @@ from kimi_provider.alerts.approval import Approval
 from kimi_provider.alerts.rules import rule_from_json
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.failure import airflow_failures
+from kimi_provider.hooks.links import KimiAlertsLink
 from kimi_provider.hooks.sendgrid import SendGridHook
 from kimi_provider.hooks.storage import open_uri, task_folder
 
@@ -77,6 +78,7 @@ class AlertOperator(BaseOperator):
         "reply_to",
         "categories",
     )
+    operator_extra_links = (KimiAlertsLink(),)
     ui_color = "#fde8e8"
 
     def __init__(

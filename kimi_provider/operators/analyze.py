@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.kimi import KimiHook
+from kimi_provider.hooks.links import KimiLineageLink, KimiTraceLink
 from kimi_provider.hooks.storage import task_folder
 from kimi_provider.hooks.templates import template_search_path
 
@@ -85,6 +86,7 @@ class KimiAnalyzeOperator(BaseOperator):
         "grounding",
         "partials",
     )
+    operator_extra_links = (KimiTraceLink(), KimiLineageLink())
     ui_color = "#e6f4ea"
 
     def __init__(

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from kimi_provider.exceptions import ConfigurationError, ReportError
 from kimi_provider.hooks.assets import announce_report, default_outlets
 from kimi_provider.hooks.failure import airflow_failures
+from kimi_provider.hooks.links import KimiReportLink
 from kimi_provider.hooks.storage import task_folder
 from kimi_provider.hooks.templates import template_search_path
 
@@ -67,6 +68,7 @@ class ReportOperator(BaseOperator):
         "formats",
         "file_name",
     )
+    operator_extra_links = (KimiReportLink(),)
     ui_color = "#e8f0fe"
 
     def __init__(

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.failure import airflow_failures, restore_failure
 from kimi_provider.hooks.kimi import KimiHook
+from kimi_provider.hooks.links import KimiTraceLink
 from kimi_provider.hooks.storage import task_folder
 from kimi_provider.hooks.usage import report_usage
 
@@ -47,6 +48,7 @@ class KimiOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("kimi_conn_id", "model", "fallback_conn_ids", "max_cost_usd")
+    operator_extra_links = (KimiTraceLink(),)
     ui_color = "#e6f4ea"
 
     def __init__(

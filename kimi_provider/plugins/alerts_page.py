@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.models.dag import DagModel
 from airflow.models.log import Log
 from fastapi import APIRouter, Depends, Form, Request, Response  # noqa: TID253 — API server only
 from starlette.responses import RedirectResponse  # noqa: TID253 — the same
