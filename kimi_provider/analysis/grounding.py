@@ -12,6 +12,7 @@ from kimi_provider.analysis.grounding_entities import codes, entities, is_title
 from kimi_provider.analysis.grounding_index import FactIndex
 from kimi_provider.analysis.grounding_kinds import Kind, Violation
 from kimi_provider.analysis.grounding_names import LINK, Names
+from kimi_provider.analysis.grounding_rows import strangers
 from kimi_provider.analysis.grounding_superlatives import superlatives
 from kimi_provider.analysis.grounding_text import REFERENCE, sentences
 from kimi_provider.analysis.grounding_units import units, without_repeated_units
@@ -112,6 +113,7 @@ class _Reading:
             yield Kind.DIGIT, start, end, "write the id of a fact as [[id]], or leave it out"
         yield from ((Kind.UNIT, *found) for found in units(text, self._index))
         yield from ((Kind.ENTITY, *found) for found in codes(rest, self._names))
+        yield from ((Kind.DIGIT, *found) for found in self._names.weekdays(text))
         yield from self._of_sentences(where, text, rest)
 
     def _of_sentences(self, where: str, text: str, rest: str) -> Iterator[tuple[Kind, int, int, str]]:
@@ -122,6 +124,7 @@ class _Reading:
             # What is a name holds no superlative; a reference says nothing of its own.
             found_in = superlatives(sentence, self._index, rest)
             yield from ((Kind.SUPERLATIVE, *found) for found in found_in)
+            yield from ((Kind.ENTITY, *found) for found in strangers(sentence, self._index))
             unknown = entities(
                 sentence,
                 self._names,

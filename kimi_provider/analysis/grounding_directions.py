@@ -313,7 +313,7 @@ def _against(said: _Said, fact: Fact, actual: set[str], comparisons: Sequence[Co
         return ""
     claimed: str = said.claim
     if claimed in {"fast", "slow"}:
-        claimed = "down" if (claimed == "fast") == _is_time(fact) else "up"
+        claimed = "down" if (claimed == "fast") == is_time(fact) else "up"
     if claimed in {"good", "bad"}:
         if fact.good is None:
             return ""
@@ -330,7 +330,7 @@ def _against(said: _Said, fact: Fact, actual: set[str], comparisons: Sequence[Co
     return f"the facts say {' or '.join(sorted(actual))}" if wrong else ""
 
 
-def _is_time(fact: Fact) -> bool:
+def is_time(fact: Fact) -> bool:
     """Whether a figure says how long something takes, so that faster is less."""
     return fact.unit in {Unit.MINUTES, Unit.SECONDS} or _TIME.search(fact.label.casefold()) is not None
 

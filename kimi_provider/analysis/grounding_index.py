@@ -9,6 +9,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from kimi_provider.analysis.grounding_dates import month_names
+from kimi_provider.analysis.words_english import is_common
 from kimi_provider.analysis.words_list import word_set
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from kimi_provider.schemas import Fact, FactSheet, FactTable
 
 _STEM = 5  # letters
+_SHORT = 3  # letters
 _WORD = re.compile(r"[^\W_]+")
 _GENERIC = word_set("""
     avera total share rates numbe count perce minut secon propo value figur secto measu liczb
@@ -102,6 +105,12 @@ class FactIndex:
                     name = tuple(_WORD.findall(text.casefold())) if column.key else ()
                     if name:
                         found[name[0]].append((name, table, number))
+                    for month in month_names(text) if column.key else ():
+                        found[month].append(((month,), table, number))
+        for first, those in list(found.items()):
+            of_one = len({(table.id, number) for _, table, number in those}) == len({t.id for _, t, _ in those})
+            if of_one and len(first) > _SHORT and first.isalpha() and not is_common(first):
+                found[first] += [((first,), table, number) for name, table, number in those if len(name) > 1]
         return found
 
     @cached_property
@@ -116,11 +125,19 @@ class FactIndex:
                 found[name[0]].add(name)
         return found
 
+    @cached_property
+    def counted(self) -> frozenset[str]:
+        """Plural nouns that say what is counted: "flights" of "Flights scheduled"."""
+        labels = {fact.label.partition(" \u2014 ")[0] for fact in self.facts.values() if fact.unit == "count"}
+        words = {word for label in labels for word in _WORD.findall(label.casefold())}
+        return frozenset(word for word in words if word.endswith("s") and word[:_STEM] not in _GENERIC)
+
     def labelled(self, words: Sequence[str]) -> set[int]:
         """Return the places of the words that are a label or a row's name, and claim nothing."""
         places: set[int] = set()
         for at, word in enumerate(words):
-            names = (*self._labels.get(word, ()), *(name for name, _, _ in self.rows.get(word, ())))
+            rows = (name for name, _, _ in self.rows.get(word, ()))
+            names = (*self._labels.get(word, ()), *rows)
             for name in names:
                 if tuple(words[at : at + len(name)]) == name:
                     places.update(range(at, at + len(name)))

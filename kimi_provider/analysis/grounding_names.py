@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import date, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from kimi_provider.analysis.grounding_dates import (
+    clocks,
+    days_in,
+    months,
+    parts_of_period,
+    span,
+    spellings,
+    wrong_weekdays,
+)
 from kimi_provider.analysis.sanitize import one_line
-from kimi_provider.analysis.words import HISTORY, MONTHS, NUMBER_WORDS
+from kimi_provider.analysis.words import HISTORY, NUMBER_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
+    from datetime import date
 
     from kimi_provider.schemas import FactSheet
 
@@ -22,8 +31,6 @@ _ORDINAL = re.compile(
     r"\b(?:[1-9]|10)[-.]?(?:szy|sza|sze|gi|ga|gie|ci|cia|cie|ty|ta|te)\b"
 )
 _PLAIN_NUMBER = re.compile(r"[\d.,\s%+-]+")
-_ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
-_LONGEST_PERIOD = 92  # days
 _PART = re.compile(r"[^\W_]+")
 
 
@@ -73,23 +80,38 @@ class Names:
             found.setdefault(word[:3], set()).add(word)
         return found
 
+    def weekdays(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Return the weekdays that stand beside a date and are not its own."""
+        return wrong_weekdays(text, self._days)
+
+    @cached_property
+    def _days(self) -> set[date]:
+        """The days of the period, those compared with, and those that the data names."""
+        days = {*self._dates, *span(days_in(self._period or ""))}
+        for fact in self._sheet.facts:
+            days |= days_in(fact.period or "")
+            if isinstance(fact.value, str):
+                days |= days_in(fact.value)
+        for table in self._sheet.tables:
+            for position, column in enumerate(table.columns):
+                for text in {row[position] for row in table.rows} if column.key else ():
+                    days |= days_in(text)
+        return days
+
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
         """Return what is allowed, the longest first: a label may hold a name or a date."""
         phrases: set[str] = {self._period} if self._period else set()
         numbered: set[str] = set()
-        days = {*self._dates, *_span(_days(self._period or ""))}
+        times: set[str] = set()
         for fact in self._sheet.facts:
             phrases.add(fact.label)
             phrases |= {comparison.label for comparison in fact.comparisons}
-            days |= _days(fact.period or "")
-            if isinstance(fact.value, str):
-                days |= _days(fact.value)
         for table in self._sheet.tables:
             phrases |= {table.label, *(column.label for column in table.columns)}
             for position, column in enumerate(table.columns):
                 for text in {row[position] for row in table.rows} if column.key else ():
-                    days |= _days(text)
+                    times.add(text)
                     if _PLAIN_NUMBER.fullmatch(text):
                         numbered.add(_behind_its_label(column.label, column.name, text))
                     else:
@@ -101,7 +123,11 @@ class Names:
         groups = (
             map(re.escape, reversed(spelled)),
             numbered,
-            (w for day in sorted(days) for w in _spellings(day)),
+            (
+                *(w for day in sorted(self._days) for w in spellings(day)),
+                *(w for text in sorted(times) for w in (*clocks(text), *months(text))),
+                *parts_of_period(self._period or ""),
+            ),
         )
         found = ("|".join(group) for group in groups)
         return (
@@ -130,37 +156,3 @@ def _needs_leave(phrase: str) -> bool:
     """Whether a phrase holds anything that a check could take offense at."""
     signs = any(unicodedata.category(c)[0] == "N" or c in "[]{}<>&`" for c in phrase)
     return signs or any(pattern.search(phrase) for pattern in (LINK, NUMBER_WORDS, HISTORY))
-
-
-def _days(text: str) -> set[date]:
-    days = set()
-    for match in _ISO_DATE.finditer(text):
-        try:
-            days.add(date.fromisoformat(match[0]))
-        except ValueError:
-            continue
-    return days
-
-
-def _span(days: set[date]) -> set[date]:
-    """Return the days of a period that is named by its first and last."""
-    if len(days) != 2:  # noqa: PLR2004 — first and last
-        return days
-    first, last = sorted(days)
-    length = (last - first).days
-    return {first + timedelta(n) for n in range(length + 1)} if length <= _LONGEST_PERIOD else days
-
-
-def _spellings(day: date) -> Iterator[str]:
-    """Return patterns of the common ways to write a day, longest first; a day without year too."""
-    year, month, number = f"{day:%Y}", rf"0?{day.month}", rf"0?{day.day}"
-    names = "|".join(sorted(map(re.escape, MONTHS[day.month - 1]), key=len, reverse=True))
-    name, ordinal = rf"(?:{names})\.?", rf"{number}(?:st|nd|rd|th|\.)?"
-    yield day.isoformat()
-    yield rf"{year}/{month}/{number}"
-    yield rf"{number}\.\s?{month}\.\s?{year}"
-    yield rf"{number}/{month}/{year}"
-    yield rf"{month}/{number}/{year}"
-    yield rf"{ordinal}(?: of)? {name}(?:,? {year})?"
-    yield rf"{name} {ordinal}(?:,? {year})?"
-    yield rf"{name} {year}"

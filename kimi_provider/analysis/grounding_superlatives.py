@@ -6,7 +6,9 @@ from bisect import bisect_left, bisect_right
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from kimi_provider.analysis.grounding_directions import Objection
+from kimi_provider.analysis.grounding_directions import Objection, is_time
+from kimi_provider.analysis.grounding_index import Cell, stems
+from kimi_provider.analysis.grounding_places import placed
 from kimi_provider.analysis.words import CHANGES, HEDGES, HISTORY, SCOPES, extreme_of
 from kimi_provider.analysis.words_en import LEAST, MOST, NO_RANKING
 from kimi_provider.analysis.words_list import word_set
@@ -14,7 +16,7 @@ from kimi_provider.analysis.words_list import word_set
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kimi_provider.analysis.grounding_index import Cell, FactIndex
+    from kimi_provider.analysis.grounding_index import FactIndex
     from kimi_provider.analysis.grounding_text import Sentence, Token
     from kimi_provider.analysis.words import Extreme
     from kimi_provider.schemas import Fact
@@ -29,6 +31,10 @@ _RANKS = {
 }
 _OF_TWO = frozenset({"compared", "both", "two", "dwóch", "obu", "porównywanych"})
 _AMONG = frozenset({"among", "wśród", "jeden", "jedna", "jedno", "jednym", "jedną"})
+_FARED = word_set("""
+    fared fares did does performed performs came comes looked looks ranked ranks ran runs hit hurt
+    suffered was were is are
+""")
 _DETERMINERS = word_set("""
     the its their his our whose a with had has have saw sees
 """)
@@ -37,7 +43,11 @@ _DETERMINERS = word_set("""
 def superlatives(sentence: Sentence, index: FactIndex, text: str) -> Iterator[Objection]:
     """Return the superlatives of a sentence that the facts do not bear out."""
     words = [token.lower for token in sentence.tokens]
-    said = [(at, extreme) for at in range(len(words)) if (extreme := _claimed(sentence, words, at))]
+    said = [
+        (at, extreme)
+        for at in range(len(words))
+        if (extreme := _claimed(sentence, words, at) or placed(sentence.tokens, at))
+    ]
     body = text[sentence.start : sentence.end]
     record = HISTORY.search(body) or (SCOPES.search(body) if said else None)
     # "Track records" are no figures, and neither is a name that holds the word.
@@ -85,6 +95,7 @@ def _claimed(  # noqa: PLR0911 — each way out is a use that is no superlative
             before not in _DETERMINERS | _RANKS.keys() | {"of"}
             and not before.endswith(("'s", "\u2019s"))
             and "-" not in words[at]
+            and before not in _FARED
         )
     ):
         return None
@@ -111,8 +122,44 @@ def _wrong(  # noqa: PLR0917 — its place among its neighbors
         cell = index.cells.get(fact.id)
         if cell is None:
             return _wrong_alone(fact, extreme, sentence)
+        if not any(token.cited for token in clause):
+            other = _other_row(index, cell, clause)
+            if other is None:
+                return ""
+            cell = other
+        cell = _own_column(index, cell, tokens, at)
+        fact = index.facts.get(_id(cell), fact)
         return _verdict(index, cell, fact, extreme, rank, among=among)
     return _wrong_by_name(index, clause, sentence, extreme, rank, among=among)
+
+
+def _other_row(index: FactIndex, cell: Cell, clause: Sequence[Token]) -> Cell | None:
+    """Return the cell that a clause without a figure is about: its own row's, if it names one."""
+    named = index.rows_named(clause)
+    if not named or (cell.table.id, cell.row) in named:
+        return cell
+    row = next((row for table, row in sorted(named) if table == cell.table.id), None)
+    return None if row is None else Cell(cell.table, row, cell.column)
+
+
+def _own_column(index: FactIndex, cell: Cell, tokens: Sequence[Token], at: int) -> Cell:
+    """Return the cell of the same row whose column the words behind a superlative name.
+
+    "North, with the most orders, earned [[…revenue]]" ranks North's orders, not its revenue.
+    """
+    own = stems(cell.table.columns[cell.column].label)
+    following = []
+    for token in tokens[at + 1 : at + 4]:
+        if not token.is_word:
+            break
+        following.append(token.lower)
+    named = stems(" ".join(following))
+    if not named or named & own:
+        return cell
+    for number, column in enumerate(cell.table.columns):
+        if not column.key and stems(column.label) & named:
+            return Cell(cell.table, cell.row, number)
+    return cell
 
 
 def _bound(sentence: Sentence, clause: Sequence[Token], at: int, since: int, until: int) -> Token | None:
@@ -210,6 +257,10 @@ def _rank(sentence: Sentence, at: int) -> tuple[int, bool]:
 def _extremes(extreme: Extreme, fact: Fact) -> set[str]:
     if extreme in {"max", "min"}:
         return {extreme}
+    if extreme in {"slow", "fast"}:
+        return {"max" if (extreme == "slow") == is_time(fact) else "min"}
+    if extreme == "lead":
+        return {"max"} | ({"min"} if fact.good == "down" else set())
     if extreme == "either" or fact.good is None:
         return {"max", "min"}
     return {"max" if (extreme == "best") == (fact.good == "up") else "min"}

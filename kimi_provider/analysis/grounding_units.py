@@ -58,6 +58,7 @@ _BETWEEN = re.compile(
     re.IGNORECASE,
 )
 _BEFORE = re.compile(r"(?:([$\u20ac\u00a3\u00a5])|\b(USD|EUR|GBP|PLN|CHF|JPY|US\$))[\s\u00a0]?\Z")
+_NOUN = re.compile(r"\s([^\W\d_]{4,}s)\b(?!\s(?:value|values|share|rate)s?\b)")
 _SIGNS = {"$": "USD", "US$": "USD", "\u20ac": "EUR", "\u00a3": "GBP", "\u00a5": "JPY"}
 _CURRENCIES = frozenset({"USD", "EUR", "GBP", "PLN", "CHF", "JPY"})
 _OWN = {Unit.PERCENT: "percent", Unit.MINUTES: "minutes", Unit.SECONDS: "seconds"}
@@ -96,11 +97,19 @@ def units(text: str, index: FactIndex) -> Iterator[Objection]:
             continue
         between = _BETWEEN.match(text, match.end())
         unit = _UNIT.match(text, between.end() if between else match.end())
+        counted = index.counted
+        noun = _NOUN.match(text, match.end()) if unit is None else None
+        if noun and noun[1].casefold() in counted and _cannot_count(fact):
+            yield Objection(match.start(), noun.end(), _hint(fact))
         if unit is None:
             continue
         kind = _KEYS[int((unit.lastgroup or "u0")[1:])]
         if not _fits(kind, fact) and not _is_counted(unit[0], kind, fact):
             yield Objection(match.start(), unit.end(), _hint(fact))
+
+
+def _cannot_count(fact: Fact) -> bool:
+    return fact.unit in {Unit.PERCENT, Unit.CURRENCY, Unit.MINUTES, Unit.SECONDS}
 
 
 def _fits(kind: str, fact: Fact) -> bool:

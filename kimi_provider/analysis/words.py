@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Claim = Literal["up", "down", "good", "bad", "flat", "fast", "slow"]
-Extreme = Literal["max", "min", "best", "worst", "either"]
+Extreme = Literal["max", "min", "best", "worst", "lead", "slow", "fast", "either"]
 
 REFERENCE_MARK = "\ue000"
 """What stands for each character of a reference while a text is read; no cleaned text holds it."""
 
 MONTHS: Final[tuple[tuple[str, ...], ...]] = (
-    ("January", "Jan", "styczeń", "stycznia"),
-    ("February", "Feb", "luty", "lutego"),
-    ("March", "Mar", "marzec", "marca"),
-    ("April", "Apr", "kwiecień", "kwietnia"),
-    ("May", "maj", "maja"),
-    ("June", "Jun", "czerwiec", "czerwca"),
-    ("July", "Jul", "lipiec", "lipca"),
-    ("August", "Aug", "sierpień", "sierpnia"),
-    ("September", "Sept", "Sep", "wrzesień", "września"),
-    ("October", "Oct", "październik", "października"),
-    ("November", "Nov", "listopad", "listopada"),
-    ("December", "Dec", "grudzień", "grudnia"),
+    ("January", "Jan", "styczeń", "stycznia", "styczniu"),
+    ("February", "Feb", "luty", "lutego", "lutym"),
+    ("March", "Mar", "marzec", "marca", "marcu"),
+    ("April", "Apr", "kwiecień", "kwietnia", "kwietniu"),
+    ("May", "maj", "maja", "maju"),
+    ("June", "Jun", "czerwiec", "czerwca", "czerwcu"),
+    ("July", "Jul", "lipiec", "lipca", "lipcu"),
+    ("August", "Aug", "sierpień", "sierpnia", "sierpniu"),
+    ("September", "Sept", "Sep", "wrzesień", "września", "wrześniu"),
+    ("October", "Oct", "październik", "października", "październiku"),
+    ("November", "Nov", "listopad", "listopada", "listopadzie"),
+    ("December", "Dec", "grudzień", "grudnia", "grudniu"),
 )
 """Names of each month, as dates are written with them."""
 
@@ -81,6 +81,8 @@ _CLAIMS: Final[tuple[tuple[Claim, re.Pattern[str]], ...]] = (
 )
 _EXTREMES: Final[tuple[tuple[Extreme, re.Pattern[str]], ...]] = (
     ("max", re.compile(f"{en.MAXIMUM}|{pl.MAXIMUM}")),
+    ("slow", re.compile(f"{en.SLOWEST}|{pl.SLOWEST}")),
+    ("fast", re.compile(f"{en.FASTEST}|{pl.FASTEST}")),
     ("min", re.compile(f"{en.MINIMUM}|{pl.MINIMUM}")),
     ("best", re.compile(f"{en.BEST}|{pl.BEST}")),
     ("worst", re.compile(f"{en.WORST}|{pl.WORST}")),

@@ -82,15 +82,23 @@ JOINING: Final = frozenset(
 )
 PRONOUNS: Final = frozenset(["it", "they", "this", "that", "these", "those", "which", "both"])
 
-MAXIMUM: Final = "highest|largest|biggest|greatest|longest|maximum|peaked|heaviest|costliest"
-MINIMUM: Final = "lowest|smallest|fewest|shortest|minimum|lightest|cheapest|bottomed|troughed"
-BEST: Final = "best|finest"
+MAXIMUM: Final = (
+    "highest|largest|biggest|greatest|longest|maximum|peaked|heaviest|costliest|fullest|busiest|fattest|"
+    "richest|priciest|hottest|warmest|windiest|tallest|steepest|widest|thickest|dearest|crowdedest|toughest"
+)
+MINIMUM: Final = (
+    "lowest|smallest|fewest|shortest|minimum|lightest|cheapest|bottomed|troughed|emptiest|thinnest|"
+    "leanest|coldest|coolest|slimmest|tiniest|narrowest|slightest|scarcest|quietest|weakest|poorest"
+)
+SLOWEST: Final = "slowest"
+FASTEST: Final = "fastest|quickest|speediest|swiftest"
+BEST: Final = "best|finest|healthiest|safest"
 WORST: Final = "worst"
 EXTREME: Final = r"[a-z]{3,}est"
 NO_SUPERLATIVES: Final = word_set("""
     interest request latest rest test west forest guest suggest contest protest invest harvest
     nearest honest modest arrest digest earliest quest chest nest midwest northwest southwest
-    manifest reinvest disinterest unrest dearest newest oldest closest forecast priest conquest
+    manifest reinvest disinterest unrest newest oldest closest forecast priest conquest
     tempest retest attest ingest infest molest pest jest vest zest simplest clearest easiest
     surest
 """)

@@ -55,6 +55,8 @@ PRONOUNS: Final = word_set("""
 
 MAXIMUM: Final = r"najwyższ\w+|największ\w+|najwięcej|najdłuż\w+|maksymaln\w+|maksimum"
 MINIMUM: Final = r"najniższ\w+|najmniejsz\w+|najmniej|najkrót\w+|minimaln\w+|minimum"
+SLOWEST: Final = r"najwolniej\w*|najpowolniej\w*"
+FASTEST: Final = r"najszyb\w+"
 BEST: Final = r"najlep\w+"
 WORST: Final = r"najgor\w+"
 EXTREME: Final = r"naj\w{4,}(?:szy|sza|sze|szą|szego|szej|szemu|szym|szymi|szych|si|iej|ej)"
