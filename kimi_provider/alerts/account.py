@@ -32,6 +32,7 @@ class SendGridConfig:
     :param from_name: default sender's name.
     :param reply_to: default address for answers.
     :param allowed_domains: domains that may be sent to; empty means any.
+    :param sandbox: whether every mail is only checked, and none sent.
     :raises ConfigurationError: if a value cannot work; none shows the key.
     """
 
@@ -43,6 +44,7 @@ class SendGridConfig:
     from_name: str | None = None
     reply_to: str | None = field(default=None, repr=False)
     allowed_domains: tuple[str, ...] = ()
+    sandbox: bool = False
 
     def __post_init__(self) -> None:
         """Check what would otherwise fail, or leak, in the middle of a request."""
@@ -75,7 +77,8 @@ class SendGridConfig:
         :param password: the API key.
         :param host: base URL of the API; empty for the one of the region.
         :param extra: any of ``region`` (``global``, ``eu``), ``timeout``, ``subuser``, ``from_email``,
-            ``from_name``, ``reply_to``, ``allowed_domains`` (a list, or text with commas between).
+            ``from_name``, ``reply_to``, ``allowed_domains`` (a list, or text with commas between),
+            ``sandbox_mode`` (whether mails are only checked).
         :raises ConfigurationError: if a value cannot work.
         """
         region = extra.get("region") or "global"
@@ -98,6 +101,8 @@ class SendGridConfig:
             from_name=extra.get("from_name") or None,
             reply_to=extra.get("reply_to") or None,
             allowed_domains=tuple(domains),
+            sandbox=str(extra.get("sandbox_mode") or "").strip().casefold()
+            in {"true", "1", "yes", "on"},
         )
 
     def message(
@@ -106,6 +111,7 @@ class SendGridConfig:
         from_email: str | None = None,
         from_name: str | None = None,
         reply_to: str | None = None,
+        sandbox: bool = False,
         **parts: Any,
     ) -> Message:
         """Make a message with the account's sender where none is given.
@@ -113,6 +119,7 @@ class SendGridConfig:
         :param from_email: sender's address.
         :param from_name: sender's name.
         :param reply_to: where answers go.
+        :param sandbox: whether the mail is only checked; it is where the account says so, too.
         :param parts: the rest of :class:`Message`.
         :raises ConfigurationError: if there is no sender, or a part is malformed.
         """
@@ -126,6 +133,7 @@ class SendGridConfig:
             from_email=sender,
             from_name=from_name or self.from_name,
             reply_to=reply_to or self.reply_to,
+            sandbox=sandbox or self.sandbox,
             **parts,
         )
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tenacity import AsyncRetrying, retry_if_result
 from tenacity.wait import wait_exponential, wait_random
 
 from kimi_provider.alerts.ledger import Ledger
-from kimi_provider.alerts.payload import MESSAGE_ID_ARG, build_requests
+from kimi_provider.alerts.payload import MAX_RECIPIENTS, MESSAGE_ID_ARG, build_requests
 from kimi_provider.alerts.verdict import Verdict, judge
 from kimi_provider.exceptions import ConfigurationError, DeliveryError
 from kimi_provider.schemas import DeliveryReceipt, DeliveryStatus
@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     Send = Callable[[Mapping[str, Any]], Awaitable[Answer]]
 
 log = logging.getLogger(__name__)
+
+# What has an end that is known, so that nothing is to be done, although not all of these are good.
+_NOT_KNOWN = frozenset({DeliveryStatus.REJECTED, DeliveryStatus.FAILED, DeliveryStatus.AMBIGUOUS})
+_NOT_SENT = "The message was taken back before this mail was sent."
+_UNREAD = (DeliveryStatus.BOUNCED, DeliveryStatus.DROPPED)
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,16 @@ async def deliver(
     :param send: posts one body and says what came of it.
     :param ledger: folder of the ledger; all tries must see the same.
     :param policy: how hard, how fast and how often to send.
-    :returns: a receipt for each recipient, in order, all of them ``queued``.
+    :returns: a receipt for each recipient, in order: ``queued``, or what the service has told since;
+        ``checked`` for a message to its sandbox, ``canceled`` for one that was taken back.
     :raises ConfigurationError: if the message is beyond a limit of the service; nothing was sent.
     :raises DeliveryError: if any mail is not known to be queued, with all receipts; retryable if a later
         run of the task would send some of them.
     """
     policy = policy or DeliveryPolicy()
-    delivery = _Delivery(Ledger(ledger, message_id), send, policy)
+    if message.shared:
+        policy = replace(policy, per_request=MAX_RECIPIENTS)
+    delivery = _Delivery(Ledger(ledger, message_id), message, send, policy)
     pending = await delivery.open(to)
     requests = await asyncio.to_thread(
         build_requests, message, pending, message_id=message_id, per_request=policy.per_request
@@ -109,7 +117,10 @@ async def deliver(
     receipts = tuple(delivery.receipts[recipient.key] for recipient in to)
     counts = Counter(receipt.status for receipt in receipts)
     log.info("Message %s: %s.", message_id, _counted(counts))
-    if counts[DeliveryStatus.QUEUED] < len(receipts):
+    unread = sum(counts[status] for status in _UNREAD)
+    if unread:
+        log.warning("%d mails of message %s did not reach their recipients.", unread, message_id)
+    if any(status in _NOT_KNOWN for status in counts):
         raise _error(receipts, counts, message_id)
     return receipts
 
@@ -117,8 +128,9 @@ async def deliver(
 class _Delivery:
     """One run over the recipients of one message."""
 
-    def __init__(self, ledger: Ledger, send: Send, policy: DeliveryPolicy) -> None:
+    def __init__(self, ledger: Ledger, message: Message, send: Send, policy: DeliveryPolicy) -> None:
         self._ledger = ledger
+        self._message = message
         self._send = send
         self._policy = policy
         self._slots = asyncio.Semaphore(policy.concurrency)
@@ -131,14 +143,19 @@ class _Delivery:
 
     async def open(self, to: Sequence[Recipient]) -> list[Recipient]:
         """Return those to send to; the others get the receipt that the ledger has for them."""
-        settled = {DeliveryStatus.QUEUED}
-        if not self._policy.resend_ambiguous:
-            settled.add(DeliveryStatus.AMBIGUOUS)
+        again = {DeliveryStatus.REJECTED, DeliveryStatus.FAILED, DeliveryStatus.CHECKED}
+        if self._policy.resend_ambiguous:
+            again.add(DeliveryStatus.AMBIGUOUS)
+        canceled = await asyncio.to_thread(lambda: self._ledger.canceled)
         pending: dict[str, Recipient] = {}
         for recipient in to:
             entry = await asyncio.to_thread(self._ledger.read, recipient)
-            if entry is not None and entry.known in settled:
+            if entry is not None and entry.known not in again:
                 self.receipts[recipient.key] = entry.receipt(self._ledger.uri(recipient, entry))
+            elif canceled:
+                self.receipts[recipient.key] = DeliveryReceipt(
+                    recipient=recipient.address, status=DeliveryStatus.CANCELED, detail=_NOT_SENT
+                )
             else:
                 self._entries[recipient.key] = entry
                 pending[recipient.key] = recipient
@@ -165,7 +182,7 @@ class _Delivery:
         try:
             for recipient in request.recipients:
                 before = self._entries[recipient.key]
-                begun.append(await asyncio.to_thread(self._ledger.begin, recipient, before))
+                begun.append(await asyncio.to_thread(self._begin, recipient, before))
         except FileExistsError:
             return await self._leave_to_other(request, begun)
         except Exception as error:  # noqa: BLE001 — object stores raise what their libraries do
@@ -174,13 +191,17 @@ class _Delivery:
             self._skip(request, verdict)
             return verdict
         answer = await self._send(request.body)
-        verdict = judge(answer)
+        verdict = judge(answer, sandbox=self._message.sandbox)
         for recipient, entry in zip(request.recipients, begun, strict=True):
             after = entry.after(verdict, answer.message_id)
             self._entries[recipient.key] = after
             self.receipts[recipient.key] = after.receipt(self._ledger.uri(recipient, after))
             await self._write_down(recipient, after)
         return verdict
+
+    def _begin(self, recipient: Recipient, before: Entry | None) -> Entry:
+        send_at, batch_id = self._message.send_at, self._message.batch_id
+        return self._ledger.begin(recipient, before, send_at=send_at, batch_id=batch_id)
 
     async def _leave_to_other(self, request: Request, begun: Sequence[Entry]) -> Verdict:
         """Leave a request to the process that has claimed one of its recipients first."""
@@ -243,7 +264,7 @@ def _error(
     receipts: Sequence[DeliveryReceipt], counts: Mapping[DeliveryStatus, int], message_id: str
 ) -> DeliveryError:
     """Sum up without addresses: what happened, why, and the way out."""
-    bad = [receipt for receipt in receipts if receipt.status is not DeliveryStatus.QUEUED]
+    bad = [receipt for receipt in receipts if receipt.status in _NOT_KNOWN]
     lines = [f"{len(bad)} of {len(receipts)} mails are not known to be queued ({_counted(counts)})."]
     lines += list(dict.fromkeys(receipt.detail for receipt in bad))[:3]
     if counts[DeliveryStatus.FAILED]:

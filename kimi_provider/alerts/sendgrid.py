@@ -11,17 +11,22 @@ import json
 import logging
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
-from kimi_provider.alerts.addresses import recipients
+from kimi_provider.alerts.addresses import everyone
 from kimi_provider.alerts.delivery import deliver
+from kimi_provider.alerts.ledger import Ledger, Schedule
+from kimi_provider.alerts.payload import build_requests
 from kimi_provider.alerts.transport import Transport
 from kimi_provider.alerts.verdict import Answer, judge
+from kimi_provider.exceptions import ConfigurationError, DeliveryError
+from kimi_provider.schemas import DeliveryStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
     from kimi_provider.alerts.message import Message
     from kimi_provider.schemas import DeliveryReceipt
     from kimi_provider.storage import StoragePath
+
+# SendGrid's documentation of scheduled sends: what is nearer to its time may not be stopped any more.
+CANCEL_MARGIN = timedelta(minutes=10)
 
 _ADDRESS = re.compile(r"[^\s<>\"'(),:;]+@[^\s<>\"'(),:;]+")
 
@@ -60,17 +68,82 @@ class SendGridClient:
         message_id: str,
         ledger: StoragePath,
         policy: DeliveryPolicy | None = None,
+        cc: str | Iterable[str] = (),
+        bcc: str | Iterable[str] = (),
+        undo_window: timedelta | None = None,
     ) -> tuple[DeliveryReceipt, ...]:
         """Send a message to each recipient once; see :func:`kimi_provider.alerts.delivery.deliver`.
 
         :param to: the recipients as people write them; only those in the account's allowed domains.
+        :param cc: who gets a copy. Unless the message is shared, of their own, which shows nobody else.
+        :param bcc: who gets a copy that nobody sees; the same.
+        :param undo_window: for how long all of it can be taken back by :meth:`cancel`. The mails leave
+            ten minutes after that, because SendGrid may not stop one that is nearer to its time. Also a
+            message with a ``send_at`` and without a ``batch_id`` gets one with this, and keeps its time
+            if that is later.
         :raises ConfigurationError: if a recipient is malformed or not allowed, or the message is beyond
             a limit; nothing was sent.
         :raises DeliveryError: if any mail is not known to be queued.
         """
-        people = recipients(to, allowed_domains=self.config.allowed_domains)
+        people = everyone(to, cc, bcc, allowed_domains=self.config.allowed_domains)
+        if undo_window is not None and message.batch_id is None:
+            message = await asyncio.to_thread(
+                self._scheduled, message, Ledger(ledger, message_id), undo_window
+            )
         return await deliver(
             message, people, message_id=message_id, send=self.send, ledger=ledger, policy=policy
+        )
+
+    def _scheduled(self, message: Message, ledger: Ledger, undo_window: timedelta) -> Message:
+        """Return the message with the schedule that its first try was given."""
+        if undo_window <= timedelta(0):
+            raise ConfigurationError(f"undo_window must be above 0; got {undo_window}.")
+        schedule = ledger.schedule
+        if schedule is None:
+            earliest = datetime.now(UTC) + undo_window + CANCEL_MARGIN
+            send_at = max(message.send_at or earliest, earliest)
+            build_requests(replace(message, send_at=send_at), (), message_id="check")
+            batch_id = self.create_batch()
+            schedule = ledger.keep_schedule(Schedule(batch_id=batch_id, send_at=send_at))
+        return replace(message, send_at=schedule.send_at, batch_id=schedule.batch_id)
+
+    def create_batch(self) -> str:
+        """Ask for an id by which mails that are scheduled can be taken back (``POST /v3/mail/batch``).
+
+        :raises DeliveryError: if SendGrid gives none; nothing was sent.
+        """
+        reply = self._call(self._client.mail.batch.post)
+        if isinstance(reply, _Reply) and reply.status == HTTPStatus.CREATED:
+            batch_id = _json(reply.body).get("batch_id")
+            if isinstance(batch_id, str) and batch_id.isalnum():
+                return batch_id
+        verdict = judge(_answer(reply))
+        raise DeliveryError(
+            f"SendGrid gave no batch id, so nothing was sent. {verdict.detail}",
+            retryable=verdict.retry or verdict.status is DeliveryStatus.AMBIGUOUS,
+        )
+
+    def cancel(self, batch_id: str) -> None:
+        """Take back the mails of a batch (``POST /v3/user/scheduled_sends``); those that left have left.
+
+        :param batch_id: from a receipt.
+        :raises DeliveryError: if SendGrid does not say that it will; retryable, since it is safe to ask
+            again.
+        """
+        body = {"batch_id": batch_id, "status": "cancel"}
+        reply = self._call(lambda: self._client.user.scheduled_sends.post(request_body=body))
+        if isinstance(reply, _Reply) and reply.status == HTTPStatus.CREATED:
+            return
+        answer = _answer(reply)
+        if isinstance(reply, _Reply) and reply.status == HTTPStatus.BAD_REQUEST:
+            # What was asked before, and answered, is refused when asked again.
+            said = self._call(lambda: self._client.user.scheduled_sends._(batch_id).get())
+            if isinstance(said, _Reply) and b'"cancel"' in (said.body or b"").replace(b" ", b""):
+                return
+        verdict = judge(answer)
+        raise DeliveryError(
+            f"SendGrid did not agree to take the batch back, so its mails may leave. {verdict.detail}",
+            retryable=verdict.status is not DeliveryStatus.REJECTED,
         )
 
     async def send(self, body: Mapping[str, Any]) -> Answer:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kimi_provider.schemas import DeliveryStatus
 
+_OK = 200
 _QUEUED = 202
 _REDIRECT = 300
 _BAD_REQUEST = 400
@@ -66,13 +67,17 @@ class Verdict:
     for_all: bool = False
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: Answer, *, sandbox: bool = False) -> Verdict:
     """Decide what is known of the mail of a request.
+
+    :param sandbox: whether the request asked to be checked only, which the service does with a 200.
 
     Only an answer that says so makes a mail queued, and only an answer or error that excludes that the
     service took it makes it rejected or failed. All else is ambiguous.
     """
     said = f": {answer.detail}" if answer.detail else "."
+    if sandbox and answer.status == _OK:
+        return Verdict(DeliveryStatus.CHECKED)
     if answer.status is not None:
         return _judge_status(
             answer.status, f"SendGrid answered {answer.status}{said}", answer.retry_after

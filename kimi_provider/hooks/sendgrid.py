@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from kimi_provider.exceptions import ConfigurationError
+from kimi_provider.exceptions import ConfigurationError, DeliveryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import timedelta
 
     from airflow.sdk import Connection
 
@@ -27,7 +30,8 @@ class SendGridHook(BaseHook):
 
     The connection (type ``sendgrid``): ``password`` is the API key, which needs the permission Mail
     Send; ``host`` replaces the API's base URL. In ``extra``: ``region`` (``global`` or ``eu``),
-    ``from_email``, ``from_name``, ``reply_to``, ``allowed_domains``, ``timeout`` (seconds), ``subuser``.
+    ``from_email``, ``from_name``, ``reply_to``, ``allowed_domains``, ``timeout`` (seconds), ``subuser``,
+    ``sandbox_mode`` (mails are only checked), ``webhook_public_key`` (checks SendGrid's later events).
 
     :param sendgrid_conn_id: id of the connection.
 
@@ -92,10 +96,65 @@ class SendGridHook(BaseHook):
         message_id: str,
         ledger: StoragePath,
         policy: DeliveryPolicy | None = None,
+        cc: str | Iterable[str] = (),
+        bcc: str | Iterable[str] = (),
+        undo_window: timedelta | None = None,
     ) -> tuple[DeliveryReceipt, ...]:
-        """Send a message to each recipient once; see :meth:`SendGridClient.deliver`."""
+        """Send a message to each recipient once; see :meth:`SendGridClient.deliver`.
+
+        Where the ledger lies in the provider's storage, SendGrid's later events find it.
+        """
+        from kimi_provider.hooks.mail_index import remember_mail
+
         client = await self.aget_conn()
-        return await client.deliver(message, to, message_id=message_id, ledger=ledger, policy=policy)
+        await asyncio.to_thread(remember_mail, message_id, ledger)
+        try:
+            return await client.deliver(
+                message,
+                to,
+                message_id=message_id,
+                ledger=ledger,
+                policy=policy,
+                cc=cc,
+                bcc=bcc,
+                undo_window=undo_window,
+            )
+        finally:
+            if undo_window is not None:
+                await asyncio.to_thread(_remember_schedule, message_id, ledger)
+
+    def cancel(self, batch_id: str) -> None:
+        """Take back mails that were sent with an ``undo_window``; their ledger says so then.
+
+        :param batch_id: from a receipt.
+        :raises ConfigurationError: if it is no batch id.
+        :raises DeliveryError: if SendGrid does not agree, or it is less than ten minutes before they
+            leave, so that nobody can say whether they do.
+        """
+        from kimi_provider.alerts.ledger import Ledger
+        from kimi_provider.alerts.sendgrid import CANCEL_MARGIN
+        from kimi_provider.hooks.mail_index import ledger_of_mail, mail_of_batch
+
+        if not batch_id.isalnum() or not batch_id.isascii():
+            raise ConfigurationError(f"batch_id is {batch_id!r}, which is none of SendGrid's.")
+        message_id = mail_of_batch(batch_id)
+        folder = None if message_id is None else ledger_of_mail(message_id)
+        ledger = Ledger(folder, message_id) if folder is not None and message_id is not None else None
+        schedule = ledger.schedule if ledger is not None else None
+        late = schedule is not None and datetime.now(UTC) > schedule.send_at - CANCEL_MARGIN
+        self.get_conn().cancel(batch_id)
+        if late:
+            raise DeliveryError(
+                "SendGrid agreed to take the mails back, but their time is nearer than ten minutes, or "
+                "past: some may have left. The ledger does not call them canceled."
+            )
+        if ledger is not None:
+            ledger.cancel()
+
+    async def acancel(self, batch_id: str) -> None:
+        """Take back mails from within an event loop; see :meth:`cancel`."""
+        await self.aget_conn()
+        await asyncio.to_thread(self.cancel, batch_id)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask SendGrid which permissions the key has; sends no mail.
@@ -122,6 +181,15 @@ def _client(config: SendGridConfig) -> SendGridClient:
     from kimi_provider.alerts.sendgrid import SendGridClient
 
     return SendGridClient(config)
+
+
+def _remember_schedule(message_id: str, ledger: StoragePath) -> None:
+    from kimi_provider.alerts.ledger import Ledger
+    from kimi_provider.hooks.mail_index import remember_batch
+
+    schedule = Ledger(ledger, message_id).schedule
+    if schedule is not None:
+        remember_batch(schedule.batch_id, message_id)
 
 
 def _base_url(connection: Connection) -> str | None:
