@@ -111,7 +111,9 @@ def place_of(
     ti = context["ti"]
     base = conf.get("api", "base_url", fallback="").rstrip("/")
     run = f"{quote(ti.dag_id, safe='')}/{quote(ti.run_id, safe='')}"
-    page = f"{base}/kimi/reports/{run}/{quote(report_task, safe='')}/-1" if report_task else None
+    # In a mapped task group, the report of a slice has the same index.
+    index = -1 if ti.map_index is None else ti.map_index
+    page = f"{base}/kimi/reports/{run}/{quote(report_task, safe='')}/{index}" if report_task else None
     return Place(
         labels=moment.place,
         run_id=ti.run_id,
