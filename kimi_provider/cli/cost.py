@@ -82,7 +82,7 @@ def _columns(text: str) -> list[str]:
     wrong = [column for column in columns if column not in _BY]
     if wrong or not columns:
         raise ConfigurationError(
-            f"--by {text!r} must name any of {', '.join(_BY)}, with commas between."
+            f"--by {text!r} must be any of {', '.join(_BY)}, with commas between."
         )
     return list(dict.fromkeys(columns))
 
