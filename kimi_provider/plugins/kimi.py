@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 URL_PREFIX = "/kimi"
+MAIL_EVENTS_PREFIX = "/kimi-sendgrid"
 
 
 class _OnFirstUse:
@@ -35,7 +36,12 @@ class _OnFirstUse:
 def _fastapi_apps() -> list[dict[str, Any]]:
     from kimi_provider.plugins.app import create_app
 
-    return [{"name": "Kimi", "url_prefix": URL_PREFIX, "app": create_app()}]
+    from kimi_provider.plugins.sendgrid_events import create_app as create_mail_events
+
+    return [
+        {"name": "Kimi", "url_prefix": URL_PREFIX, "app": create_app()},
+        {"name": "Kimi mail events", "url_prefix": MAIL_EVENTS_PREFIX, "app": create_mail_events()},
+    ]
 
 
 def _external_views() -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from kimi_provider.plugins.report_index import STATUSES, Wanted, cursor_is_sound
 
 router = APIRouter(dependencies=READ)
 
+_FIRST_YEAR, _LAST_YEAR = 1970, 2999
 _PAGES = {
     "ReportOperator": "view",
     "KimiAnalyzeOperator": "traces",
@@ -71,8 +72,9 @@ def task(place: FoundPlace) -> Response:
 
 
 def day(text: str) -> datetime | None:
-    """Read a day of a form, ``None`` where it is none."""
+    """Read a day of a form, ``None`` where it is none that a run can be of."""
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        found = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         return None
+    return found if _FIRST_YEAR <= found.year <= _LAST_YEAR else None

@@ -104,12 +104,12 @@ def totals(items: Iterable[Item]) -> Totals:
     """Sum what the turns took; the cost is unknown where that of one is."""
     turns = [item for item in items if item.kind == "turn"]
     costs = [item.usage.get("cost_usd") for item in turns]
-    known = [Decimal(str(cost)) for cost in costs if isinstance(cost, int | float)]
+    known = [Decimal(str(cost)) for cost in costs if cost is not None]
     return Totals(
         turns=len(turns),
-        input_tokens=sum(_whole(item.usage, "input_tokens") for item in turns),
-        output_tokens=sum(_whole(item.usage, "output_tokens") for item in turns),
-        reasoning_tokens=sum(_whole(item.usage, "reasoning_tokens") for item in turns),
+        input_tokens=sum(item.usage["input_tokens"] for item in turns),
+        output_tokens=sum(item.usage["output_tokens"] for item in turns),
+        reasoning_tokens=sum(item.usage["reasoning_tokens"] for item in turns),
         cost_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
     )
 
@@ -117,14 +117,12 @@ def totals(items: Iterable[Item]) -> Totals:
 def _turn(entries: list[Entry], before: list[Item]) -> Item:
     found = {str(entry.get("kind")): entry for entry in entries}
     request, answer = found.get("request", {}), found.get("answer", {})
-    usage = found.get("usage", {})
+    usage = _usage(found.get("usage", {}))
     number = 1 + sum(item.kind == "turn" for item in before)
     sent = request.get("new_messages")
     calls = answer.get("tool_calls")
-    speed, first = usage.get("tokens_per_second"), usage.get("time_to_first_token")
-    told = None
-    if isinstance(speed, int | float) and isinstance(first, int | float) and speed > 0:
-        told = first + _whole(usage, "output_tokens") / speed
+    speed, first = _number(found.get("usage", {}).get("tokens_per_second")), usage["first_token"]
+    told = first + usage["output_tokens"] / speed if first is not None and speed else None
     return Item(
         kind="turn",
         at=str(entries[0].get("at", "")),
@@ -203,6 +201,16 @@ def _text(value: object) -> str:
     return "" if value is None else value if isinstance(value, str) else _readable(value)
 
 
-def _whole(usage: Mapping[str, Any], name: str) -> int:
-    value = usage.get(name)
-    return value if isinstance(value, int) else 0
+def _usage(entry: Entry) -> dict[str, Any]:
+    names = ("input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens")
+    return {
+        **{name: int(_number(entry.get(name)) or 0) for name in names},
+        "cost_usd": _number(entry.get("cost_usd")),
+        "first_token": _number(entry.get("time_to_first_token")),
+    }
+
+
+def _number(value: object) -> float | None:
+    """Return a number that is not negative or endless, ``None`` for anything else."""
+    fits = isinstance(value, int | float) and 0 <= value < float("inf")
+    return value if fits else None  # type: ignore[return-value]  # checked above
