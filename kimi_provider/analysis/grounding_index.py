@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kimi_provider.analysis.grounding_dates import month_names
 from kimi_provider.analysis.words_english import is_common
 from kimi_provider.analysis.words_list import word_set
+from kimi_provider.analysis.words_roles import BRANDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,7 +110,7 @@ class FactIndex:
                         found[month].append(((month,), table, number))
         for first, those in list(found.items()):
             of_one = len({(table.id, number) for _, table, number in those}) == len({t.id for _, t, _ in those})
-            if of_one and len(first) > _SHORT and first.isalpha() and not is_common(first):
+            if of_one and len(first) > _SHORT and first.isalpha() and (first in BRANDS or not is_common(first)):
                 found[first] += [((first,), table, number) for name, table, number in those if len(name) > 1]
         return found
 
