@@ -280,7 +280,7 @@ class Ledger:
     def _happenings(self, recipient: Recipient) -> list[Happening]:
         try:
             files = sorted(self._events(recipient).iterdir(), key=lambda file: file.name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         found = []
         for file in files:
