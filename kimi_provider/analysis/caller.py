@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,7 +21,7 @@ from kimi_provider.exceptions import APIError, InterruptedCallError
 from kimi_provider.schemas import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kimi_provider.analysis.budget import Budget
     from kimi_provider.analysis.elsewhere import Elsewhere
@@ -116,6 +117,20 @@ class Caller:
         finally:
             self._active -= 1
 
+    @property
+    def hands_over(self) -> bool:
+        """Whether another process waits for the model."""
+        return self._elsewhere is not None
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Say that a call is about to be asked for, so that it is handed over with the others."""
+        self._active += 1
+        try:
+            yield
+        finally:
+            self._active -= 1
+
     async def make(self, call: PendingCall) -> ChatResult:
         """Make a call that was handed over, unless it has been made meanwhile; see :meth:`complete`."""
         await self._count_earlier_attempts()
@@ -188,7 +203,12 @@ class Caller:
             self.budget.add(result.usage)
             return result
         if await self.journal.begin(_KIND, key, occurrence):
-            self._interrupted(key)
+            try:
+                self._interrupted(key)
+            except InterruptedCallError:
+                # It has been told; who clears the task wants the call.
+                await self.journal.end(_KIND, key, occurrence)
+                raise
         try:
             result = await self._ask(request)
         except Exception:

@@ -13,12 +13,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kimi_provider.client.messages import ChatRequest  # noqa: TC001 — msgspec decodes by it
+from kimi_provider.exceptions import BudgetExceededError, KimiProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from kimi_provider.analysis.caller import Caller
 
 # How long the work may take to come to its next call, in seconds, before it counts as standing still.
 _STILL = 0.05
+
+CONCURRENT = 8
+"""Calls of one task at once, where the connection has no ``max_concurrency``."""
 
 
 class PendingCall(msgspec.Struct, frozen=True):
@@ -62,6 +68,62 @@ class Elsewhere:
             seen = len(self._pending)
             await asyncio.sleep(_STILL)
         raise HandedOver(tuple(self._pending))
+
+
+async def make_all(caller: Caller, calls: Sequence[PendingCall]) -> dict[str, KimiProviderError]:
+    """Make calls that were handed over, some at the same time.
+
+    :returns: what failed, by the names that :class:`Elsewhere` takes.
+    """
+    return await _Making(caller, list(calls)).all()
+
+
+class _Making:
+    """Calls on their way."""
+
+    def __init__(self, caller: Caller, calls: list[PendingCall]) -> None:
+        self._caller = caller
+        self._calls = calls
+        self._slots = asyncio.Semaphore(caller.client.config.max_concurrency or CONCURRENT)
+        self._failures: dict[str, KimiProviderError] = {}
+        self._under_way = 0
+        self._ended = 0
+        self._freed = asyncio.Condition()
+
+    async def all(self) -> dict[str, KimiProviderError]:
+        async with asyncio.TaskGroup() as group:
+            for call in self._calls:
+                group.create_task(self._make(call))
+        return self._failures
+
+    async def _make(self, call: PendingCall) -> None:
+        async with self._slots:
+            try:
+                await self._make_when_affordable(call)
+            except KimiProviderError as error:
+                name = name_of(self._caller.fingerprint(call.request), call.occurrence)
+                self._failures[name] = error
+            async with self._freed:
+                self._ended += 1
+                self._freed.notify_all()
+
+    async def _make_when_affordable(self, call: PendingCall) -> None:
+        while True:
+            ended = self._ended
+            self._under_way += 1
+            try:
+                await self._caller.make(call)
+            except BudgetExceededError:
+                # Calls under way reserve the most that they can take; when one ends, there may be room.
+                if self._under_way == 1:
+                    raise
+            else:
+                return
+            finally:
+                self._under_way -= 1
+            async with self._freed:
+                while self._ended == ended:
+                    await self._freed.wait()
 
 
 def name_of(key: str, occurrence: int) -> str:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from kimi_provider.analysis.asking import typed_answer
+from kimi_provider.analysis.elsewhere import CONCURRENT
 from kimi_provider.analysis.partial import (
     SCHEMA_NAME,
     PartialFindings,
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from kimi_provider.analysis.chunks import Chunk, TextSource
     from kimi_provider.analysis.prompts import PromptTemplate
     from kimi_provider.client.config import ClientConfig
-
-
-_CONCURRENT = 8
 
 # What reading a chunk is taken to answer, thinking with it, and what merging and writing come to on
 # top; tokens, for the estimate alone.
@@ -114,7 +112,8 @@ async def read_chunk(
     :raises BudgetExceededError: if the call does not fit the budget.
     :raises APIError: if the call fails.
     """
-    texts = await asyncio.to_thread(source.read, chunk)
+    with caller.preparing():
+        texts = await asyncio.to_thread(source.read, chunk)
     text = template.front.text
     question = text.question if text else ""
     request = map_request(template, chunk, texts, question=question, model=model)
@@ -201,7 +200,8 @@ async def read_all(
     After a failure, calls under way are let finish: they are paid for, and a retry finds them.
     """
     work = _Reading(caller, template, source, sha256, model, list(chunks))
-    workers = min(caller.client.config.max_concurrency or _CONCURRENT, len(chunks))
+    at_once = caller.client.config.max_concurrency or CONCURRENT
+    workers = len(chunks) if caller.hands_over else min(at_once, len(chunks))
     done = await asyncio.gather(*(work.work() for _ in range(workers)), return_exceptions=True)
     for outcome in done:
         if isinstance(outcome, BaseException):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from kimi_provider.analysis.caller import Caller
     from kimi_provider.analysis.partial import PartResult
     from kimi_provider.analysis.trace import Trace
     from kimi_provider.exceptions import KimiProviderError
@@ -53,8 +54,38 @@ async def analyzed(
     :param remarks: what a person wants otherwise, each a further turn of the conversation.
     :raises KimiProviderError: what :func:`kimi_provider.analysis.analyst.analyze` raises.
     """
-    from kimi_provider.analysis.analyst import AnalysisOptions, analyze
     from kimi_provider.analysis.budget import Budget
+
+    budget = Budget(max_cost_usd=recipe.max_cost_usd)
+    async with hook.caller(journal, trace=trace, budget=budget, on_progress=on_progress) as caller:
+        return await analyzed_by(
+            caller,
+            recipe,
+            folder=folder,
+            search_path=search_path,
+            on_progress=on_progress,
+            falls_back=falls_back,
+            reports_no_data=reports_no_data,
+            remarks=remarks,
+        )
+
+
+async def analyzed_by(
+    caller: Caller,
+    recipe: AnalysisRecipe,
+    *,
+    folder: StoragePath,
+    search_path: Sequence[Path],
+    on_progress: Callable[[str], None],
+    falls_back: Callable[[KimiProviderError], bool] = _never,
+    reports_no_data: bool = False,
+    remarks: Sequence[str] = (),
+) -> Analysis:
+    """Make an analysis by its recipe, through a caller that is open; see :func:`analyzed`.
+
+    :raises KimiProviderError: what :func:`kimi_provider.analysis.analyst.analyze` raises.
+    """
+    from kimi_provider.analysis.analyst import AnalysisOptions, analyze
     from kimi_provider.analysis.grounding_policy import GroundingPolicy
     from kimi_provider.analysis.prompts import PromptTemplate
     from kimi_provider.analysis.strategy import strategy_named
@@ -69,17 +100,15 @@ async def analyzed(
         parts=await asyncio.to_thread(_parts, recipe),
         remarks=remarks,
     )
-    budget = Budget(max_cost_usd=recipe.max_cost_usd)
-    async with hook.caller(journal, trace=trace, budget=budget, on_progress=on_progress) as caller:
-        return await analyze(
-            caller=caller,
-            template=template,
-            datasets={name: (ref, open_uri(ref.uri)) for name, ref in recipe.datasets.items()},
-            params=recipe.parameters,
-            folder=folder,
-            options=options,
-            on_progress=on_progress,
-        )
+    return await analyze(
+        caller=caller,
+        template=template,
+        datasets={name: (ref, open_uri(ref.uri)) for name, ref in recipe.datasets.items()},
+        params=recipe.parameters,
+        folder=folder,
+        options=options,
+        on_progress=on_progress,
+    )
 
 
 async def drawn(

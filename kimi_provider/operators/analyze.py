@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.failure import airflow_failures
-from kimi_provider.hooks.kimi import KimiHook
 from kimi_provider.hooks.links import KimiLineageLink, KimiTraceLink
 from kimi_provider.hooks.storage import task_folder
 from kimi_provider.hooks.templates import template_search_path
+from kimi_provider.operators.thinking import KimiOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from decimal import Decimal
 
     from airflow.sdk import Context
 
-    from kimi_provider.analysis.trace import Trace
+    from kimi_provider.analysis.caller import Caller
     from kimi_provider.exceptions import KimiProviderError
     from kimi_provider.hooks.recipes import AnalysisRecipe
     from kimi_provider.schemas import Analysis
@@ -30,7 +28,7 @@ OnFailure = Literal["fail", "fallback", "skip"]
 OnNoData = Literal["fail", "report", "skip"]
 
 
-class KimiAnalyzeOperator(BaseOperator):
+class KimiAnalyzeOperator(KimiOperator):
     """Lets Kimi analyze datasets; returns an :class:`~kimi_provider.schemas.Analysis`.
 
     The template's metrics are computed from the data by SQL, each figure with an id. The model cites
@@ -53,11 +51,6 @@ class KimiAnalyzeOperator(BaseOperator):
     :param prompt: name of the template in ``templates/prompts``. (templated)
     :param datasets: what fetch operators returned, by the table name that SQL uses. (templated)
     :param parameters: values for the template's parameters, bound into its SQL. (templated)
-    :param kimi_conn_id: the ``kimi`` connection. (templated)
-    :param fallback_conn_ids: connections to ask, in order, when the host is down. (templated)
-    :param model: model id, in place of the template's and the connection's. (templated)
-    :param max_cost_usd: what all attempts together may cost, in US dollars; a call that might cost
-        more is not made. (templated)
     :param strategy: in place of the template's. (templated)
     :param grounding: in place of the template's: a word for all checks (``strict``, ``annotate``,
         ``warn``), or the fields of
@@ -67,6 +60,9 @@ class KimiAnalyzeOperator(BaseOperator):
         of which the report says so), or ``skip``.
     :param partials: what the tasks of :class:`~kimi_provider.operators.map_reduce.KimiMapOperator`
         returned; the text is then not read here. (templated)
+    :param kwargs: the parameters of :class:`~kimi_provider.operators.thinking.KimiOperator`
+        (connection, model, cost, ``deferrable``), and Airflow's own. With ``deferrable`` the parts of a
+        text all go to the triggerer at once.
     :raises ConfigurationError: if template, parameters, metrics or connection are wrong; nothing was
         paid.
     :raises UngroundedError: if the text is still not grounded in the facts after its repair, and the
@@ -78,16 +74,12 @@ class KimiAnalyzeOperator(BaseOperator):
         "prompt",
         "datasets",
         "parameters",
-        "kimi_conn_id",
-        "fallback_conn_ids",
-        "model",
-        "max_cost_usd",
         "strategy",
         "grounding",
         "partials",
+        *KimiOperator.template_fields,
     )
     operator_extra_links = (KimiTraceLink(), KimiLineageLink())
-    ui_color = "#e6f4ea"
 
     def __init__(
         self,
@@ -95,10 +87,6 @@ class KimiAnalyzeOperator(BaseOperator):
         prompt: str,
         datasets: Mapping[str, Any],
         parameters: Mapping[str, Any] | None = None,
-        kimi_conn_id: str = KimiHook.default_conn_name,
-        fallback_conn_ids: Sequence[str] | str | None = None,
-        model: str | None = None,
-        max_cost_usd: Decimal | float | str | None = None,
         strategy: str | None = None,
         grounding: Mapping[str, Any] | str | None = None,
         on_llm_failure: OnFailure = "fail",
@@ -116,10 +104,6 @@ class KimiAnalyzeOperator(BaseOperator):
         self.prompt = prompt
         self.datasets = datasets
         self.parameters = parameters or {}
-        self.kimi_conn_id = kimi_conn_id
-        self.fallback_conn_ids = fallback_conn_ids
-        self.model = model
-        self.max_cost_usd = max_cost_usd
         self.strategy = strategy
         self.grounding = grounding
         self.on_llm_failure = on_llm_failure
@@ -128,48 +112,46 @@ class KimiAnalyzeOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Compute the facts, ask the model, check what it wrote."""
-        from kimi_provider.analysis.fallback import MODEL_FAILURES
-        from kimi_provider.analysis.trace import Trace
-        from kimi_provider.exceptions import NoDataError
+        return self._analyze(context)
 
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on with the answers that the triggerer has got."""
+        return self._analyze(context, event)
+
+    def _analyze(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        folder = task_folder(context)
+        with airflow_failures():
+            recipe = self._recipe()
+            recipe.store(folder)
         try:
-            with airflow_failures():
-                hook = KimiHook(
-                    self.kimi_conn_id, model=self.model, fallback_conn_ids=self.fallback_conn_ids
-                )
-                # Read here, since Airflow's async connections do not work under dag.test().
-                key = hook.get_conn().config.api_key
-                try:
-                    analysis = asyncio.run(self._analyze(hook, context, Trace(secrets=[key])))
-                except NoDataError as error:
-                    if self.on_no_data == "skip":
-                        raise AirflowSkipException(f"No data: {error}") from error
-                    raise
-                except MODEL_FAILURES as error:
-                    if self.on_llm_failure == "skip" and _is_final(error, context):
-                        raise AirflowSkipException(f"{type(error).__name__}: {error}") from error
-                    raise
+            analysis = self._think(context, partial(self._made, recipe, context), event)
         finally:
-            self.log.info("Trace of the analysis: %s", (task_folder(context) / "trace.json").as_uri())
+            self.log.info("Trace of the analysis: %s", (folder / "trace.json").as_uri())
         return analysis.model_dump(mode="json")
 
-    async def _analyze(self, hook: KimiHook, context: Context, trace: Trace) -> Analysis:
-        from kimi_provider.hooks.making import analyzed
+    async def _made(self, recipe: AnalysisRecipe, context: Context, caller: Caller) -> Analysis:
+        from kimi_provider.analysis.fallback import MODEL_FAILURES
+        from kimi_provider.exceptions import NoDataError
+        from kimi_provider.hooks.making import analyzed_by
 
-        folder = task_folder(context)
-        recipe = self._recipe()
-        await asyncio.to_thread(recipe.store, folder)
-        return await analyzed(
-            recipe,
-            hook,
-            journal=folder,
-            folder=folder,
-            trace=trace,
-            search_path=template_search_path("prompts", self.dag),
-            on_progress=self.log.info,
-            falls_back=lambda error: self.on_llm_failure == "fallback" and _is_final(error, context),
-            reports_no_data=self.on_no_data == "report",
-        )
+        try:
+            return await analyzed_by(
+                caller,
+                recipe,
+                folder=task_folder(context),
+                search_path=template_search_path("prompts", self.dag),
+                on_progress=self.log.info,
+                falls_back=lambda error: self.on_llm_failure == "fallback" and _is_final(error, context),
+                reports_no_data=self.on_no_data == "report",
+            )
+        except NoDataError as error:
+            if self.on_no_data == "skip":
+                raise AirflowSkipException(f"No data: {error}") from error
+            raise
+        except MODEL_FAILURES as error:
+            if self.on_llm_failure == "skip" and _is_final(error, context):
+                raise AirflowSkipException(f"{type(error).__name__}: {error}") from error
+            raise
 
     def _recipe(self) -> AnalysisRecipe:
         from kimi_provider.hooks.recipes import AnalysisRecipe

@@ -12,9 +12,6 @@ from kimi_provider.hooks.kimi import KimiHook
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from kimi_provider.analysis.caller import Caller
-    from kimi_provider.analysis.elsewhere import PendingCall
-
 
 class KimiCallTrigger(BaseTrigger):
     """Makes calls that a task has handed over, and fires when all have ended.
@@ -53,6 +50,7 @@ class KimiCallTrigger(BaseTrigger):
         self.fallback_conn_ids = fallback_conn_ids
         self.max_cost_usd = max_cost_usd
         self.on_restart = on_restart
+        self._making: asyncio.Task[dict[str, Any]] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow stores of the trigger."""
@@ -70,9 +68,32 @@ class KimiCallTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Make the calls, and fire once."""
+        self._making = asyncio.create_task(self._make())
+        # Whoever cancels this cancels that, and waits until the streams are closed.
+        event = await self._making
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Break the calls off: a person has cleared or marked the task."""
+        await self._break_off()
+
+    async def cleanup(self) -> None:
+        """Break off what is under way, whatever the triggerer's reason to drop the trigger."""
+        await self._break_off()
+
+    async def _break_off(self) -> None:
+        if self._making is None or self._making.done():
+            return
+        self._making.cancel()
+        await asyncio.wait([self._making])
+        self.log.info("The calls under way are broken off")
+
+    async def _make(self) -> dict[str, Any]:
         from kimi_provider.analysis.budget import Budget
+        from kimi_provider.analysis.elsewhere import make_all
         from kimi_provider.analysis.trace import Trace
         from kimi_provider.hooks.calls import load_calls
+        from kimi_provider.hooks.failure import describe_failure
         from kimi_provider.hooks.storage import open_uri
 
         hook = KimiHook(self.kimi_conn_id, model=self.model, fallback_conn_ids=self.fallback_conn_ids)
@@ -87,22 +108,7 @@ class KimiCallTrigger(BaseTrigger):
             on_progress=self.log.info,
             repeat_interrupted=self.on_restart == "resubmit",
         ) as caller:
-            told = await asyncio.gather(*(_make(caller, call) for call in calls))
+            failures = await make_all(caller, calls)
             usage = caller.usage.model_dump(mode="json")
-        failures = {name: failure for name, failure in told if failure is not None}
-        event = {"calls_uri": self.calls_uri, "failures": failures, "usage": usage}
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
-
-
-async def _make(caller: Caller, call: PendingCall) -> tuple[str, dict[str, Any] | None]:
-    """Make one call; return its name, and what failed."""
-    from kimi_provider.analysis.elsewhere import name_of
-    from kimi_provider.exceptions import KimiProviderError
-    from kimi_provider.hooks.failure import describe_failure
-
-    name = name_of(caller.fingerprint(call.request), call.occurrence)
-    try:
-        await caller.make(call)
-    except KimiProviderError as error:
-        return name, describe_failure(error)
-    return name, None
+        told = {name: describe_failure(error) for name, error in failures.items()}
+        return {"calls_uri": self.calls_uri, "failures": told, "usage": usage}
