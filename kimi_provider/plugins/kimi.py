@@ -35,7 +35,6 @@ class _OnFirstUse:
 
 def _fastapi_apps() -> list[dict[str, Any]]:
     from kimi_provider.plugins.app import create_app
-
     from kimi_provider.plugins.sendgrid_events import create_app as create_mail_events
 
     return [

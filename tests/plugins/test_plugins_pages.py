@@ -264,7 +264,7 @@ def test_an_alert_is_silenced_and_the_silence_ended(ask, form, airflow_home):
     )
     assert other.status_code == 403  # a form of another task
     assert len(alert_notes().silences()) == 1
-    answer = ask(LIFT, method="POST", role="admin", data=data)
+    answer = ask(LIFT, method="POST", role="admin", data=form | {"silence_id": silence.id})
     assert answer.status_code == 303
     assert alert_notes().silences() == ()
 
