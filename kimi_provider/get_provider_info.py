@@ -46,6 +46,10 @@ def get_provider_info() -> _Json:
                     "kimi_provider.operators.thinking",
                 ],
             },
+            {
+                "integration-name": "SendGrid",
+                "python-modules": ["kimi_provider.operators.email"],
+            },
         ],
         "hooks": [
             {"integration-name": "Kimi", "python-modules": ["kimi_provider.hooks.kimi"]},
@@ -58,6 +62,7 @@ def get_provider_info() -> _Json:
             },
         ],
         "connection-types": [_kimi_connection(), _sendgrid_connection()],
+        "email-backends": ["kimi_provider.notifications.email.send_email"],
         "notifications": ["kimi_provider.notifications.sendgrid.SendGridNotifier"],
         "task-decorators": [
             {"name": "kimi", "class-name": "kimi_provider.decorators.kimi.kimi_task"},
@@ -93,6 +98,13 @@ def get_provider_info() -> _Json:
                         "``report``, ``ledger``), or ``never``. A task that is cleared after its ledger "
                         "has gone mails again. Empty: all is kept.",
                         example="30, report=365, ledger=never",
+                    ),
+                    "sendgrid_webhook_public_key": _option(
+                        "Verification key of SendGrid's signed event webhook, several separated by "
+                        "commas. With it, ``POST /kimi-sendgrid/events`` on the API server takes what "
+                        "became of mails into their ledgers. Empty: the extra ``webhook_public_key`` of "
+                        "the connection ``sendgrid_default``.",
+                        example="MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE...",
                     ),
                     "hash_key": {
                         **_option(
@@ -223,6 +235,16 @@ def _sendgrid_connection() -> _Json:
                 "Allowed domains",
                 "Domains that may be sent to, separated by commas; any other recipient is refused. "
                 "Empty: any.",
+                type=["string", "null"],
+            ),
+            "sandbox_mode": _field(
+                "Sandbox",
+                "Whether SendGrid only checks each mail, and sends none.",
+                type=["boolean", "null"],
+            ),
+            "webhook_public_key": _field(
+                "Webhook's public key",
+                "Verification key of the signed event webhook, for what becomes of mails.",
                 type=["string", "null"],
             ),
             "subuser": _field("Subuser", "The subuser in whose name to send.", type=["string", "null"]),

@@ -410,7 +410,7 @@ KILLED = """
 
     begin = Ledger.begin
     if moment == "before the ledger":
-        Ledger.begin = lambda *a: die()
+        Ledger.begin = lambda *a, **k: die()
     message = Message(subject="S", html="<p>H</p>", text="T", from_email="robot@example.org")
     to = [Recipient("ann@example.org")]
     asyncio.run(deliver(message, to, message_id=message_id, send=send, ledger=Path(folder)))
