@@ -6,6 +6,7 @@ Messages begin with a verb; whoever calls puts the file's name before it.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from contextlib import closing
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import msgspec
 
 from kimi_provider.exceptions import ConfigurationError, SourceError
 from kimi_provider.sources.rows import records, unique
-from kimi_provider.sources.scratch import AMPLE, literal, quoted, scratch_database
+from kimi_provider.sources.scratch import READING, literal, quoted, scratch_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ def parquet_types(file: Path, scratch: Path) -> dict[str, str | None]:
 
     :raises SourceError: if the file cannot be read, or two columns differ by case only.
     """
-    with scratch_database(scratch, AMPLE) as connection:
+    with scratch_database(scratch, READING) as connection:
         kinds = _kinds(connection, file)
     return {name: _kept(kind) for name, kind in kinds.items()}
 
@@ -56,7 +57,7 @@ def parquet_rows(file: Path, scratch: Path) -> Iterator[Row]:
     """
     import duckdb
 
-    with scratch_database(scratch, AMPLE) as connection:
+    with scratch_database(scratch, READING) as connection:
         kinds = _kinds(connection, file)
         selected = ", ".join(_selected(name, kind) for name, kind in kinds.items())
         nested = [name for name, kind in kinds.items() if _is_nested(kind)]
@@ -141,12 +142,18 @@ def _is_nested(kind: str) -> bool:
 
 
 def _check_parts(file: Path, most: int) -> None:
-    """Refuse a file that would fill the memory; the sizes that it declares are kept by zipfile."""
+    """Refuse a file that would fill the memory, or is damaged in a part that is not read.
+
+    The sizes that it declares are kept by zipfile.
+    """
     try:
         with zipfile.ZipFile(file) as archive:
             sizes = {part.filename: part.file_size for part in archive.infolist()}
-    except (zipfile.BadZipFile, NotImplementedError, OSError):
+            damaged = archive.testzip() if sum(sizes.values()) <= most else None
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError):
         raise SourceError("is no sound XLSX file") from None
+    if damaged is not None:
+        raise SourceError(f"is no sound XLSX file: its part {damaged[:60]!r} is damaged")
     if sum(sizes.values()) > most:
         raise SourceError(f"has, unpacked, more bytes than max_file_bytes={most} allows")
     if sizes.get(_SHARED_TEXTS, 0) > _MOST_SHARED_TEXTS:

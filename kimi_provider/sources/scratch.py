@@ -27,8 +27,10 @@ class Bounds:
 
 # A limit, not a need: below it, DuckDB writes Parquet with one thread. The second is for rows of
 # megabytes, and for thousands of columns.
-USUAL = Bounds("384MiB", 2)
+USUAL = Bounds("256MiB", 2)
 AMPLE = Bounds("1GiB", 1)
+# For files whose row groups and pages somebody else chose.
+READING = Bounds("192MiB", 1)
 
 
 @contextmanager
@@ -52,6 +54,8 @@ def scratch_database(folder: Path, bounds: Bounds) -> Iterator[duckdb.DuckDBPyCo
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")  # it would be drawn into the task's log
         connection.execute("SET GLOBAL parquet_metadata_cache = true")
+        # A row group would be held whole, however large.
+        connection.execute("SET GLOBAL disable_parquet_prefetching = true")
         yield connection
 
 

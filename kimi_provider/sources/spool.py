@@ -108,8 +108,6 @@ class Spool:
     def add_file(self, file: PlainCsv) -> None:
         """Take the rows of a CSV file; none may be added in another way.
 
-        ``rows`` and ``bytes`` are what there is at most.
-
         :raises SourceError: if a column has no usable name, or two differ only by case.
         """
         names = file.columns if file.source is None else (file.source[0], *file.columns)
@@ -188,6 +186,8 @@ class Spool:
             described = profile(connection, "written", columns)
             nulls = {column.name: column.nulls for column in described}
             rows, sha256 = content_hash(connection, "written", columns, nulls)
+            if self._files and rows != self.rows:
+                raise UnreadableError
             size = file.stat().st_size
         return DatasetRef(
             uri=target.as_uri(),

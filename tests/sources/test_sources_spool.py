@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -343,23 +344,37 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_memory_does_not_grow_with_the_rows(tmp_path):
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="Only Linux tells the peak of a process."
+)
+@pytest.mark.parametrize(
+    ("guard", "text"),
+    [
+        ("None", 'f"{i}-" * 150'),
+        ("Guard(Columns(detect=True))", 'f"ann{i}@example.com" + " and so on" * 90'),
+    ],
+)
+def test_memory_does_not_grow_with_the_rows(tmp_path, guard, text):
     """A quarter of a gigabyte of rows, in a process of its own, so that its peak can be read."""
     script = f"""
-import json, resource
+import json
 from pathlib import Path
+from kimi_provider.sources.guard import Guard
+from kimi_provider.sources.protect import Columns
 from kimi_provider.sources.spool import Spool
 import duckdb, kimi_provider.schemas
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # ru_maxrss would be that of the parent, if that had more
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+before = peak()
 folder = Path({str(tmp_path)!r}) / "scratch"
 folder.mkdir()
-spool = Spool(folder)
+spool = Spool(folder, guard={guard})
 for page in range(250):
     rows = range(page * 1000, page * 1000 + 1000)
-    spool.add({{"id": i, "value": i / 4, "text": f"{{i}}-" * 150}} for i in rows)
+    spool.add({{"id": i, "value": i / 4, "text": {text}}} for i in rows)
 ref = spool.finish(folder.parent / "x.parquet", source="test", types={{}})
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([ref.rows, spool.bytes, (after - before) / 1024]))
+print(json.dumps([ref.rows, spool.bytes, peak() - before]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     rows, size, grown = json.loads(done.stdout.splitlines()[-1])
