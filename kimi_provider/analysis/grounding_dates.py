@@ -97,16 +97,26 @@ def clocks(text: str) -> Iterator[str]:
         yield rf"0?{hour} ?h"
 
 
-def parts_of_period(period: str) -> Iterator[str]:
-    """Return patterns of the names that are part of a period's: "Q1" of "Q1 2024", "week 23"."""
+def parts_of_period(period: str, *, by_quarter: bool) -> Iterator[str]:
+    """Return patterns of the names that are part of a period's: "Q1" of "Q1 2024", "week 23".
+
+    :param by_quarter: whether it is compared with the quarter before, which may then be named too.
+    """
     for match in re.finditer(r"\b[A-Za-z]{1,2}\d{1,2}\b|\b(?:week|tydzie[nń]) \d{1,2}\b", period):
         yield re.escape(match[0])
     quarter = re.search(r"\bQ([1-4])\b", period)
     if quarter:
-        yield rf"Q{quarter[1]}(?:,? (?:of )?\d{{4}})?" if not re.search(r"\d{4}", period) else _dated(
-            f"Q{quarter[1]}", period
+        yield (
+            rf"Q{quarter[1]}(?:,? (?:of )?\d{{4}})?"
+            if not re.search(r"\d{4}", period)
+            else _dated(f"Q{quarter[1]}", period)
         )
         yield rf"{_QUARTERS[int(quarter[1]) - 1]} quarter"
+        if by_quarter:
+            before = (int(quarter[1]) - 2) % len(_QUARTERS) + 1
+            year = re.search(r"\d{4}", period)
+            earlier = int(year[0]) - (before == len(_QUARTERS)) if year else 0
+            yield rf"Q{before}(?:,? (?:of )?{earlier})?"
 
 
 def _dated(name: str, period: str) -> str:
@@ -122,6 +132,8 @@ def wrong_weekdays(text: str, days: Collection[date]) -> Iterator[tuple[int, int
     for day in days:
         written = "|".join(spellings(day))
         for match in named:
-            after = re.match(rf"[,(]?\s\(?(?:the )?(?:{written})(?![\w-])", text[match.end() :], re.IGNORECASE)
+            after = re.match(
+                rf"[,(]?\s\(?(?:the )?(?:{written})(?![\w-])", text[match.end() :], re.IGNORECASE
+            )
             if after and _WEEKDAY[match[0].casefold()] != day.weekday():
                 yield match.start(), match.end() + after.end(), f"{day} is a {day:%A}"

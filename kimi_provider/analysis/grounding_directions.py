@@ -176,7 +176,9 @@ class Directions:
                 return self._moved(said, fact, chosen)
             return ""
         if clause[said.at].lower in ADJACENT_ONLY and not (
-            _is_predicate(clause, said.at) or _is_comparison(clause, said.at)
+            _is_predicate(clause, said.at)
+            or _is_comparison(clause, said.at)
+            or (only is not None and _announces(sentence, number, said))
         ):
             return ""
         named = self._index.called(_subject(clause, said.at))
@@ -215,7 +217,8 @@ class Directions:
             or any(token.lower in _AMOUNTING for token in clauses[number + 1][1:3])
         )
         judged = following is not None and sentence.mark_before(following) == ":"
-        return said.at == 0 or (number == 0 and (goes_on or judged))
+        opens = said.at == 0 and not _NOUN.fullmatch(clauses[number][0].lower)
+        return opens or (number == 0 and (goes_on or judged))
 
     def _pair(self, clause: Sequence[Token], said: _Said, cited: list[tuple[int, Token]]) -> str | None:
         """Hold "[[a]] is higher than [[b]]" against the two values; ``None`` where it is no such."""
@@ -333,6 +336,14 @@ def _against(said: _Said, fact: Fact, actual: set[str], comparisons: Sequence[Co
 def is_time(fact: Fact) -> bool:
     """Whether a figure says how long something takes, so that faster is less."""
     return fact.unit in {Unit.MINUTES, Unit.SECONDS} or _TIME.search(fact.label.casefold()) is not None
+
+
+def _announces(sentence: Sentence, number: int, said: _Said) -> bool:
+    """Whether a claim opens a sentence whose figure follows a colon: "Fewer came: [[…]]"."""
+    if number or said.at or len(sentence.clauses) == 1:
+        return False
+    following = sentence.clauses[1]
+    return sentence.mark_before(following[0]) == ":" and following[0].cited is not None
 
 
 def _subject(clause: Sequence[Token], at: int) -> Sequence[Token]:

@@ -11,7 +11,7 @@ from kimi_provider.analysis.words_common import COMMON, ENDINGS
 from kimi_provider.analysis.words_en import ACRONYMS
 from kimi_provider.analysis.words_english import is_common
 from kimi_provider.analysis.words_list import word_set
-from kimi_provider.analysis.words_roles import BRANDS, EXONYMS_PL, ROLES, UNITS_PL
+from kimi_provider.analysis.words_roles import BRANDS, DEMONYMS, EXONYMS_PL, ROLES, UNITS_PL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +115,9 @@ def _is_exonym(sentence: Sentence, at: int, names: Names) -> bool:
     """Whether a word belongs to the Polish name of a place whose English name is known."""
     near = [token.lower for token in sentence.tokens[max(0, at - 1) : at + 2] if token.is_word]
     own = sentence.tokens[at].lower
+    country = DEMONYMS.get(re.sub(r"s?['\u2019]?s?\Z", "", own), DEMONYMS.get(own))
+    if country and all(part in names.words for part in country.split()):
+        return True
     for polish, english in EXONYMS_PL.items():
         parts = polish.split()
         mine = any(_inflects(own, part) for part in parts)

@@ -109,9 +109,18 @@ class FactIndex:
                     for month in month_names(text) if column.key else ():
                         found[month].append(((month,), table, number))
         for first, those in list(found.items()):
-            of_one = len({(table.id, number) for _, table, number in those}) == len({t.id for _, t, _ in those})
-            if of_one and len(first) > _SHORT and first.isalpha() and (first in BRANDS or not is_common(first)):
-                found[first] += [((first,), table, number) for name, table, number in those if len(name) > 1]
+            of_one = len({(table.id, number) for _, table, number in those}) == len(
+                {t.id for _, t, _ in those}
+            )
+            if (
+                of_one
+                and len(first) > _SHORT
+                and first.isalpha()
+                and (first in BRANDS or not is_common(first))
+            ):
+                found[first] += [
+                    ((first,), table, number) for name, table, number in those if len(name) > 1
+                ]
         return found
 
     @cached_property
@@ -129,7 +138,9 @@ class FactIndex:
     @cached_property
     def counted(self) -> frozenset[str]:
         """Plural nouns that say what is counted: "flights" of "Flights scheduled"."""
-        labels = {fact.label.partition(" \u2014 ")[0] for fact in self.facts.values() if fact.unit == "count"}
+        labels = {
+            fact.label.partition(" \u2014 ")[0] for fact in self.facts.values() if fact.unit == "count"
+        }
         words = {word for label in labels for word in _WORD.findall(label.casefold())}
         return frozenset(word for word in words if word.endswith("s") and word[:_STEM] not in _GENERIC)
 

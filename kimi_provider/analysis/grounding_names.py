@@ -31,6 +31,7 @@ _ORDINAL = re.compile(
     r"\b(?:[1-9]|10)[-.]?(?:szy|sza|sze|gi|ga|gie|ci|cia|cie|ty|ta|te)\b"
 )
 _PLAIN_NUMBER = re.compile(r"[\d.,\s%+-]+")
+_NUMBERED = re.compile(r"(?=.*\d)[^\W\d_]{4,}\s.{1,40}")
 _PART = re.compile(r"[^\W_]+")
 
 
@@ -84,6 +85,10 @@ class Names:
         """Return the weekdays that stand beside a date and are not its own."""
         return wrong_weekdays(text, self._days)
 
+    @property
+    def _by_quarter(self) -> bool:
+        return any("quarter" in c.label for fact in self._sheet.facts for c in fact.comparisons)
+
     @cached_property
     def _days(self) -> set[date]:
         """The days of the period, those compared with, and those that the data names."""
@@ -114,6 +119,9 @@ class Names:
                     times.add(text)
                     if _PLAIN_NUMBER.fullmatch(text):
                         numbered.add(_behind_its_label(column.label, column.name, text))
+                    elif _NUMBERED.fullmatch(text):
+                        phrases.add(text)
+                        numbered.add(_inflected(text))
                     else:
                         phrases.add(text)
         for text in self._vocabulary:
@@ -126,7 +134,7 @@ class Names:
             (
                 *(w for day in sorted(self._days) for w in spellings(day)),
                 *(w for text in sorted(times) for w in (*clocks(text), *months(text))),
-                *parts_of_period(self._period or ""),
+                *parts_of_period(self._period or "", by_quarter=self._by_quarter),
             ),
         )
         found = ("|".join(group) for group in groups)
@@ -134,6 +142,15 @@ class Names:
             *(re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) for words in found if words),
             _ORDINAL,
         )
+
+
+def _inflected(name: str) -> str:
+    """Return the pattern of a name with a number in it, whose words Polish declines: "Tramwajem 17"."""
+    words = []
+    for word in name.split():
+        stem = word.rstrip("aeiouyąę") if word.isalpha() and len(word) > 3 else word  # noqa: PLR2004
+        words.append(re.escape(stem) + (r"\w{0,4}" if word.isalpha() else ""))
+    return r"\s".join(words)
 
 
 def _behind_its_label(label: str, name: str, text: str) -> str:

@@ -53,6 +53,10 @@ _PHRASES: Final[tuple[tuple[Extreme, re.Pattern[str]], ...]] = (
 _NOBODY = frozenset(
     ["no", "none", "nobody", "nothing", "żaden", "żadna", "żadne", "nikt", "nowhere", "nigdzie"]
 )
+_ALL_OTHERS = re.compile(
+    r"\b(?:than|niż|od) (?:any (?:other|of the)|all (?:other|the other)|every other|anyone|anybody|anywhere|"
+    r"everyone else|everybody else|the rest|each of|któr\w+kolwiek|jakikolwiek|wszystk\w+|pozostał\w+|inn\w+)"
+)
 _LONGEST = 12  # words between "no other" and "than"
 _REACH = 9  # words of a phrase
 _COMPARED = re.compile(r"[a-z]{2,}er|\w+(?:szy|sza|sze|iej|ej)")
@@ -81,8 +85,16 @@ def _unsurpassed(tokens: Sequence[Token], at: int) -> Extreme | None:
     if not {"than", "niż", "od"} & set(ahead):
         return None
     before = [token.lower for token in tokens[max(0, at - _LONGEST) : at]]
+    behind = " ".join(token.lower for token in tokens[at + 1 : at + 6])
+    if _ALL_OTHERS.search(behind) and not {"no", "not", "nie"}.intersection(before[-3:]):
+        return _extreme(word)
     if not _NOBODY.intersection(before) or "longer" == word and before[-1:] == ["no"]:
         return None
+    return _extreme(word)
+
+
+def _extreme(word: str) -> Extreme | None:
+    """Return the extreme that a comparative against all others claims."""
     claim = claim_of(word)
     if claim == "up":
         return "max"

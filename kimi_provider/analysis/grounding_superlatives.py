@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kimi_provider.analysis.grounding_directions import Objection, is_time
 from kimi_provider.analysis.grounding_index import Cell, stems
 from kimi_provider.analysis.grounding_places import placed
-from kimi_provider.analysis.words import CHANGES, HEDGES, HISTORY, SCOPES, extreme_of
+from kimi_provider.analysis.words import CHANGES, HEDGES, HISTORY, SCOPES, claim_of, extreme_of
 from kimi_provider.analysis.words_en import LEAST, MOST, NO_RANKING
 from kimi_provider.analysis.words_list import word_set
 
@@ -107,10 +107,14 @@ def _wrong(  # noqa: PLR0917 — its place among its neighbors
 ) -> str:
     tokens = sentence.tokens
     clause = next((c for c in sentence.clauses if tokens[at] in c), [])
-    if any(token.lower in HEDGES for token in clause):
+    words = [token.lower for token in clause]
+    labelled = index.labelled(words)  # a column may be called "Plan"
+    if any(word in HEDGES for number, word in enumerate(words) if number not in labelled):
         return ""
     following = [token.lower for token in tokens[at + 1 : at + 4]]
-    if any(CHANGES.fullmatch(word) for word in following):
+    labels = index.labelled(following)
+    moving = any(claim_of(token.lower) for token in tokens[max(0, at - 2) : at])
+    if moving or any(CHANGES.fullmatch(word) for n, word in enumerate(following) if n not in labels):
         return _wrong_change(sentence, index, at)
     rank, among = _rank(sentence, at)
     cited = _bound(sentence, clause, at, since, until)

@@ -38,14 +38,35 @@ _NAMES: Final[dict[str, str]] = {
     "PLN": r"zł(?:ot\w*)?|PLN|grosz\w*",
     "CHF": r"CHF|francs?|frank\w*",
     "JPY": r"yen|JPY|jen[óa]?w?|\u00a5",
-    "length": r"miles?|mile|mil(?!l)|km|kilomet(?:re|er)s?|kilometr\w*|met(?:re|er)s?|metr\w*|feet|ft|stop\w*|"
-    r"yards?|inch(?:es)?|cm|mm|nautical miles?",
-    "speed": r"mph|km/h|kph|knots?|węzł\w*",
-    "weight": r"kg|kilograms?|kilo(?:s|gram\w*)?|tonn?es?|tons?|ton\w?|lbs?|pounds|gram\w*",
-    "temperature": r"\u00b0 ?[CF]?|degrees?|stopni\w*|celsius|fahrenheit",
+    "mph": r"mph|mi/h|miles (?:per|an) hour|mil na godzinę",
+    "kmh": r"km/h|kph|kmh|kilomet(?:re|er)s (?:per|an) hour|kilometr\w+ na godzinę",
+    "knots": r"knots?|kts?|węzł\w*",
+    "mps": r"m/s|met(?:re|er)s (?:per|a) second|metr\w+ na sekundę",
+    "mile": r"miles?|mi|mil(?!l)|nautical miles?",
+    "km": r"km|kilomet(?:re|er)s?|kilometr\w*",
+    "meter": r"met(?:re|er)s?|metr(?:y|ów|ach|a)?",
+    "foot": r"feet|ft|foot|stóp|stop(?:y|ach)",
+    "yard": r"yards?",
+    "inch": r"inch(?:es)?|in(?=\s*\Z)|cal(?:e|i|ach)",
+    "cm": r"cm|centimet(?:re|er)s?|centymetr\w*",
+    "mm": r"mm|millimet(?:re|er)s?|milimetr\w*",
+    "kg": r"kg|kilograms?|kilo(?:s|gram\w*)?",
+    "ton": r"tonn?es?|tons?|ton(?:y|a)?",
+    "pound": r"lbs?|pounds|funt\w*",
+    "gram": r"g(?=\s*\Z)|grams?|gram(?:y|ów|ach)",
+    "celsius": r"\u00b0 ?C|(?:degrees? |stopni\w* )?(?:celsius|celsjusza|centigrade)",
+    "fahrenheit": r"\u00b0 ?F|(?:degrees? |stopni\w* )?fahrenheit\w*",
+    "degrees": r"\u00b0|degrees?|stopni\w*",
     "bytes": r"[KMGT]i?B|bytes?|(?:kilo|mega|giga|tera)bytes?|bajt\w*",
-    "volume": r"lit(?:re|er)s?|litr\w*|gallons?|galon\w*|barrels?|barył\w*",
-    "energy": r"k?Wh|MWh|watts?|wat[óy]?w?|joules?",
+    "liter": r"lit(?:re|er)s?|litr\w*",
+    "gallon": r"gallons?|galon\w*",
+    "barrel": r"barrels?|barył\w*",
+    "kWh": r"k[Ww]h|kilowatt[- ]hours?|kilowatogodzin\w*",
+    "MWh": r"MWh|megawatt[- ]hours?|megawatogodzin\w*",
+    "GWh": r"GWh|gigawatt[- ]hours?|gigawatogodzin\w*",
+    "MW": r"MW|megawatts?|megawat\w*",
+    "kW": r"k[Ww]|kilowatts?|kilowat\w*",
+    "watt": r"watts?|wat[óy]?w?|joules?",
 }
 _UNIT = re.compile(
     "|".join(f"(?P<u{number}>(?:{pattern})(?!\\w))" for number, pattern in enumerate(_NAMES.values())),
@@ -61,6 +82,7 @@ _BEFORE = re.compile(r"(?:([$\u20ac\u00a3\u00a5])|\b(USD|EUR|GBP|PLN|CHF|JPY|US\
 _NOUN = re.compile(r"\s([^\W\d_]{4,}s)\b(?!\s(?:value|values|share|rate)s?\b)")
 _SIGNS = {"$": "USD", "US$": "USD", "\u20ac": "EUR", "\u00a3": "GBP", "\u00a5": "JPY"}
 _CURRENCIES = frozenset({"USD", "EUR", "GBP", "PLN", "CHF", "JPY"})
+_DEGREES = frozenset({"celsius", "fahrenheit", "degrees"})
 _OWN = {Unit.PERCENT: "percent", Unit.MINUTES: "minutes", Unit.SECONDS: "seconds"}
 
 
@@ -121,7 +143,7 @@ def _fits(kind: str, fact: Fact) -> bool:
     if fact.unit is Unit.OTHER or label:
         found = _UNIT.match(label)
         known = _KEYS[int((found.lastgroup or "u0")[1:])] if found else None
-        return known is None or known == kind
+        return known is None or known == kind or (kind == "degrees" and known in _DEGREES)
     return _OWN.get(fact.unit) == kind
 
 

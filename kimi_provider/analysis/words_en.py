@@ -26,9 +26,13 @@ DOWN: Final = (
     "below|beneath|under|down|downwards?|downtick|downturn|downswing|reductions?|contraction|slide|slowdown|"
     "shrinkage|erosion|undershot|cut"
 )
-GOOD: Final = "improv(?:e|es|ed|ing|ement|ements)|better|recover(?:ed|s|y|ing)|bettered|outperform(?:ed|s|ing)?"
+GOOD: Final = (
+    "improv(?:e|es|ed|ing|ement|ements)|better|recover(?:ed|s|y|ing)|bettered|outperform(?:ed|s|ing)?"
+)
 BAD: Final = "wors(?:e|en|ens|ened|ening)|deteriorat(?:e|es|ed|ing|ion)|degrad(?:e|ed|es|ing|ation)"
-FAST: Final = "speeded|sped|faster|quicker|quicken(?:ed|s|ing)?|accelerat(?:e|es|ed|ing|ion)|swifter|speedier"
+FAST: Final = (
+    "speeded|sped|faster|quicker|quicken(?:ed|s|ing)?|accelerat(?:e|es|ed|ing|ion)|swifter|speedier"
+)
 SLOW: Final = "slow(?:ed|er|s|ing|down)?|dragg?(?:ed|ing|s)?|slower"
 FLAT: Final = "unchanged|flat|flatlined|steady|steadily-held|stable|stagnat(?:ed|ing|es)|plateaued|constant|identical"
 
@@ -64,9 +68,7 @@ FILLERS: Final = word_set("""
     moderately modestly dramatically steeply percentage points point minutes minute seconds
     percent per cent
 """)
-NEGATIONS: Final = frozenset(
-    ["hardly", "never", "no", "nor", "not", "barely", "scarcely", "without"]
-)
+NEGATIONS: Final = frozenset(["hardly", "never", "no", "nor", "not", "barely", "scarcely", "without"])
 NOT_NEGATIVE: Final = frozenset(["only", "merely", "just", "longer", "least", "surprisingly", "doubt"])
 HEDGES: Final = word_set("""
     if whether unless should could may might would expected expects expect forecast forecasts

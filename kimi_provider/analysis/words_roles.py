@@ -47,6 +47,19 @@ UNITS_PL: Final = word_set("""
 """)
 """Polish words behind which a department's name stands: "Dział Utrzymania Ruchu"."""
 
+DEMONYMS: Final[dict[str, str]] = {
+    "british": "united kingdom", "uk": "united kingdom", "briton": "united kingdom", "dutch": "netherlands",
+    "french": "france", "swiss": "switzerland", "irish": "ireland", "greek": "greece",
+    "finnish": "finland", "danish": "denmark", "swedish": "sweden", "spanish": "spain",
+    "norwegian": "norway", "portuguese": "portugal", "czech": "czechia", "chinese": "china",
+    "japanese": "japan", "turkish": "turkey", "german": "germany", "italian": "italy",
+    "polish": "poland", "hungarian": "hungary", "belgian": "belgium", "austrian": "austria",
+    "canadian": "canada", "mexican": "mexico", "brazilian": "brazil", "indian": "india",
+    "american": "united states", "ukrainian": "ukraine", "romanian": "romania",
+    "scottish": "scotland", "welsh": "wales",
+}  # fmt: skip
+"""What people and things of a country are called."""
+
 EXONYMS_PL: Final[dict[str, str]] = {
     "nowy jork": "new york", "londyn": "london", "paryż": "paris", "berlin": "berlin",
     "wiedeń": "vienna", "praga": "prague", "rzym": "rome", "mediolan": "milan", "wenecja": "venice",
