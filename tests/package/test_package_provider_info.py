@@ -34,6 +34,7 @@ KEYS = {
     "task-decorators",
     "triggers",
     "plugins",
+    "cli",
     "config",
 }
 ROOMS = {
@@ -248,6 +249,15 @@ def test_plugins_are_plugins(project):
     assert points["airflow.plugins"] == {
         entry["name"]: entry["plugin-class"].replace(".KimiP", ":KimiP")
     }
+
+
+def test_commands_are_commands():
+    from airflow.cli.cli_config import GroupCommand
+
+    (path,) = INFO["cli"]
+    (group,) = _resolve(path)()
+    assert isinstance(group, GroupCommand)
+    assert group.name == "kimi"
 
 
 def test_entry_point_of_the_metadata_is_this_function(project):
