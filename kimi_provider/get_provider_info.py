@@ -86,6 +86,15 @@ def get_provider_info() -> _Json:
                         "for one machine.",
                         example="s3://aws_default@reports/kimi",
                     ),
+                    "allow_local_storage": {
+                        **_option(
+                            "Whether ``storage_path`` may be a folder although tasks run on several "
+                            "machines (Celery, Kubernetes): only where all of them mount the same file "
+                            "system there.",
+                            example="True",
+                        ),
+                        "type": "boolean",
+                    },
                     "templates_path": _option(
                         "Folders in which templates are looked for before those that come with the "
                         "package, separated by ``:``. Each may have the subfolders ``prompts``, "

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, cast
 
 from airflow.sdk import ObjectStoragePath, conf
 
+from kimi_provider.exceptions import ConfigurationError
+from kimi_provider.storage import local_path
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kimi_provider.storage import StoragePath
 
+# Their tasks run on the scheduler's own machine; any other executor may run them on others.
+_ONE_MACHINE = {"LocalExecutor", "SequentialExecutor", "DebugExecutor", "InProcessExecutor"}
+_YES = {"true", "t", "1"}  # as Airflow reads a setting that says yes
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=-]+")
 
 
@@ -48,8 +54,10 @@ def task_folder(context: Context) -> StoragePath:
     """Return the folder of this task instance; the same for each of its tries.
 
     :param context: the context that Airflow gives to ``execute``.
+    :raises ConfigurationError: if tasks run on several machines, and files would stay on this one.
     """
     ti = context["ti"]
+    check_reach()
     return instance_folder(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
 
 
@@ -76,11 +84,35 @@ def memory_folder(context: Context) -> StoragePath:
     """Return the folder of what a task remembers from run to run; all of its runs share it.
 
     :param context: the context that Airflow gives to ``execute``.
+    :raises ConfigurationError: if tasks run on several machines, and files would stay on this one.
     """
     ti = context["ti"]
+    check_reach()
     # No run's folder has this name: "@" is not among the characters that a segment may have.
     folder = storage_root() / _segment(ti.dag_id) / "@memory" / _segment(ti.task_id)
     return _mapped(folder, ti.map_index)
+
+
+def check_reach() -> None:
+    """Refuse a storage that only this machine sees where tasks may run on several.
+
+    :raises ConfigurationError: names executor and storage, and the ways out; nothing was paid.
+    """
+    if conf.get("kimi", "allow_local_storage", fallback="").strip().lower() in _YES:
+        return
+    named = re.split(r"[,;]", conf.get("core", "executor", fallback="LocalExecutor"))
+    # "alias:path.to.Executor" and "team=…" may stand there as well as plain names.
+    kinds = {one.strip().rpartition("=")[2].rpartition(":")[2].rpartition(".")[2] for one in named}
+    remote = sorted(kinds - _ONE_MACHINE - {""})
+    root = storage_root()
+    if not remote or local_path(root) is None:
+        return
+    raise ConfigurationError(
+        f"Tasks run by {', '.join(remote)} on machines of their own, but [kimi] storage_path is"
+        f" {root.as_uri()}, which each machine has for itself. Set [kimi] storage_path to a URL that all"
+        " workers, triggerers and API servers reach (s3://…, gs://…, abfs://…), or, where the folder is"
+        " on a file system that all of them mount, [kimi] allow_local_storage = True."
+    )
 
 
 def _mapped(folder: StoragePath, map_index: int | None) -> StoragePath:

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from kimi_provider.hooks.storage import open_uri, storage_root, task_folder
+from kimi_provider.exceptions import ConfigurationError
+from kimi_provider.hooks.storage import memory_folder, open_uri, storage_root, task_folder
 from kimi_provider.storage import read_text, write_text
 
 
@@ -51,3 +52,40 @@ def test_a_uri_cannot_climb_out_with_the_roots_connection(monkeypatch):
     climbing = open_uri(f"{storage_root().as_uri()}/../secrets/x.txt")
 
     assert getattr(climbing, "conn_id", None) is None
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [
+        "CeleryExecutor",
+        "LocalExecutor,KubernetesExecutor",
+        "LocalExecutor,far:airflow.providers.celery.executors.celery_executor.CeleryExecutor",
+        "LocalExecutor;team=CeleryExecutor",
+    ],
+)
+@pytest.mark.parametrize("folder", [task_folder, memory_folder])
+def test_a_local_folder_is_refused_where_tasks_run_elsewhere(monkeypatch, executor, folder):
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    with pytest.raises(
+        ConfigurationError, match=r"storage_path is file://.*allow_local_storage"
+    ) as refused:
+        folder(_context())
+    assert executor.rpartition(".")[2].rpartition(",")[2].rpartition("=")[2] in str(refused.value)
+
+
+def test_a_mounted_folder_can_be_allowed(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    monkeypatch.setenv("AIRFLOW__KIMI__ALLOW_LOCAL_STORAGE", "True")
+    assert task_folder(_context()).name == "t"
+
+
+def test_an_object_store_is_taken_everywhere(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    monkeypatch.setenv("AIRFLOW__KIMI__STORAGE_PATH", "memory://reports/kimi")
+    assert task_folder(_context()).as_uri().startswith("memory://")
+
+
+@pytest.mark.parametrize("executor", ["LocalExecutor", "SequentialExecutor"])
+def test_a_local_folder_is_taken_on_one_machine(monkeypatch, executor):
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    assert task_folder(_context()).name == "t"

@@ -19,10 +19,15 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from blockbuster import blockbuster_ctx
 from pydantic import BaseModel
 
+from kimi_provider.analysis.elsewhere import CONCURRENT
 from kimi_provider.analysis.tools import tool
 from kimi_provider.exceptions import ConfigurationError, ServerError
+from kimi_provider.hooks.storage import open_uri
 from kimi_provider.operators.agent import KimiAgentOperator
+from kimi_provider.operators.analyze import KimiAnalyzeOperator
 from kimi_provider.operators.chat import KimiChatOperator
+from kimi_provider.operators.fetch_files import FileFetchOperator
+from kimi_provider.storage import read_text
 from kimi_provider.triggers.calls import KimiCallTrigger
 
 CALLS = "chat/completions"
@@ -183,6 +188,99 @@ def test_an_unknown_way_to_restart_is_refused():
         ask(on_restart="perhaps")
 
 
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("way", ["cancelled", "cleanup", "on_kill"])
+def test_a_trigger_that_is_dropped_closes_its_stream(simulator, way):
+    trigger = deferral(ask())
+    simulator.script("long", chunk_delay=0.05)
+
+    async def run():
+        events = trigger.run()
+        firing = asyncio.create_task(anext(events))
+        await asyncio.to_thread(until, lambda: simulator.calls.in_flight)
+        if way == "cancelled":
+            firing.cancel()
+        else:
+            await getattr(trigger, way)()
+        with pytest.raises(asyncio.CancelledError):
+            await firing
+        await trigger.cleanup()  # as the triggerer does at every end
+
+    asyncio.run(run())
+    until(lambda: simulator.calls.in_flight == 0, seconds=5)
+    assert simulator.calls.count(CALLS) == 1
+
+
+def test_an_analysis_waits_in_the_triggerer_and_is_the_same(simulator, chain):
+    here = chain.analyze()
+    chain.run_id = "another"
+    asked = simulator.calls.count(CALLS)
+    datasets = {name: chain.values[f"fetch_{name}"] for name in ("flights", "weather", "airlines")}
+    operator = KimiAnalyzeOperator(
+        task_id="analyze",
+        dag=chain.dag,
+        prompt="flight_on_time",
+        parameters={"day": "2013-02-08"},
+        datasets=datasets,
+        deferrable=True,
+    )
+    trigger = deferral(operator)
+    assert simulator.calls.count(CALLS) == asked
+    event = fire(trigger)
+    there = operator.execute_complete(context(), event)
+
+    assert simulator.calls.count(CALLS) == asked + 1
+    told = ("headline", "summary", "findings", "actions", "charts", "facts")
+    assert [there[name] for name in told] == [here[name] for name in told]
+    entries = json.loads(read_text(open_uri(there["trace_uri"])))["entries"]
+    assert "error" not in [entry["kind"] for entry in entries]
+
+
+def test_an_analysis_falls_back_after_what_failed_in_the_triggerer(simulator, chain):
+    simulator.faults.add("/v1/chat", "server_error", times=50)
+    operator = KimiAnalyzeOperator(
+        task_id="analyze",
+        dag=chain.dag,
+        prompt="flight_on_time",
+        parameters={"day": "2013-02-08"},
+        datasets={name: chain.fetch(name) for name in ("flights", "weather", "airlines")},
+        on_llm_failure="fallback",
+        deferrable=True,
+    )
+    result = operator.execute_complete(context(), fire(deferral(operator)))
+    assert result["failure"]
+    assert result["facts"]
+
+
+def test_the_parts_of_a_text_go_to_the_triggerer_together(simulator, tmp_path):
+    prompts = tmp_path / "templates" / "prompts"
+    prompts.mkdir(parents=True)
+    (prompts / "parts.md.j2").write_text(
+        "---\nextends: text_themes\ntext: {column: comment, question: what is said, chunk_tokens: 1000}"
+        "\n---\n"
+    )
+    source = tmp_path / "texts.jsonl"
+    rows = [{"id": n, "comment": f"Delivery {n} was late. " * 40} for n in range(60)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dag = DAG("texts", schedule=None, template_searchpath=[str(prompts.parent)])
+    dataset = FileFetchOperator(task_id="fetch", dag=dag, path=source.as_uri()).execute(context())
+    operator = KimiAnalyzeOperator(
+        task_id="analyze", dag=dag, prompt="parts", datasets={"texts": dataset}, deferrable=True
+    )
+    trigger = deferral(operator)
+    parts = len(json.loads(read_text(open_uri(trigger.calls_uri))))
+    assert parts > CONCURRENT
+    assert simulator.calls.count(CALLS) == 0
+    event = fire(trigger)
+    assert simulator.calls.count(CALLS) == event["usage"]["calls"] == parts
+
+
 KILLED = """
 import asyncio, json, sys
 from kimi_provider.triggers.calls import KimiCallTrigger
@@ -217,3 +315,7 @@ def test_a_killed_triggerer_is_told_of_and_its_call_repeated_as_told(simulator, 
         with pytest.raises(AirflowFailException, match="on_restart"):
             operator.execute_complete(context(), event)
         assert simulator.calls.count(CALLS) == 1
+        # Who clears the task wants the call.
+        event = fire(deferral(operator))
+        assert "simulator" in operator.execute_complete(context(), event)
+        assert simulator.calls.count(CALLS) == 2
