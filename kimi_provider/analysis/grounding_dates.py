@@ -31,6 +31,7 @@ _DAY_NAME = "|".join(sorted(_WEEKDAY, key=len, reverse=True))
 
 
 def days_in(text: str) -> set[date]:
+    """Return the days that a text names in ISO 8601."""
     days = set()
     for match in _ISO_DATE.finditer(text):
         try:
@@ -50,7 +51,7 @@ def span(days: set[date]) -> set[date]:
 
 
 def spellings(day: date) -> Iterator[str]:
-    """Return patterns of the common ways to write a day, longest first; a day without year too."""
+    """Return patterns of the common ways to write a day with its year, longest first."""
     year, month, number = f"{day:%Y}", rf"0?{day.month}", rf"0?{day.day}"
     names = "|".join(sorted(map(re.escape, MONTHS[day.month - 1]), key=len, reverse=True))
     name, ordinal = rf"(?:{names})\.?", rf"{number}(?:st|nd|rd|th|\.)?"
@@ -59,9 +60,17 @@ def spellings(day: date) -> Iterator[str]:
     yield rf"{number}\.\s?{month}\.\s?{year}"
     yield rf"{number}/{month}/{year}"
     yield rf"{month}/{number}/{year}"
-    yield rf"{ordinal}(?: of)? {name}(?:,? {year})?"
-    yield rf"{name} {ordinal}(?:,? {year})?"
+    yield rf"{ordinal}(?: of)? {name},? {year}"
+    yield rf"{name} {ordinal},? {year}"
     yield rf"{name} {year}"
+
+
+def spellings_without_year(day: date) -> Iterator[str]:
+    """Return patterns of a day and its month alone; they come behind those of all days with years."""
+    names = "|".join(sorted(map(re.escape, MONTHS[day.month - 1]), key=len, reverse=True))
+    name, ordinal = rf"(?:{names})\.?", rf"0?{day.day}(?:st|nd|rd|th|\.)?"
+    yield rf"{ordinal}(?: of)? {name}"
+    yield rf"{name} {ordinal}"
 
 
 def months(text: str) -> Iterator[str]:
@@ -130,7 +139,7 @@ def wrong_weekdays(text: str, days: Collection[date]) -> Iterator[tuple[int, int
     if not named:
         return
     for day in days:
-        written = "|".join(spellings(day))
+        written = "|".join((*spellings(day), *spellings_without_year(day)))
         for match in named:
             after = re.match(
                 rf"[,(]?\s\(?(?:the )?(?:{written})(?![\w-])", text[match.end() :], re.IGNORECASE

@@ -21,6 +21,7 @@ from kimi_provider.analysis.words import (
     PREPOSITIONS,
     PRONOUNS,
     SUBORDINATING,
+    claim_beside_change,
     claim_of,
     is_order,
     negated,
@@ -50,6 +51,9 @@ _BESIDES = frozenset(["than", "niż", "od", "the", "a", "of", "its", "their", "l
 _OUTSIDE = word_set("""
     by except besides unlike excluding przez oprócz poza
 """)
+_INVERTED = frozenset({"had", "were", "should"})
+_BEATING = frozenset({"beat", "beats", "beating", "bests", "bested", "trumps", "trumped", "bettered", "betters"})
+_NO_RISE = frozenset({"short", "with", "for"})
 _PACED = word_set("""
     slow slowed slows slowing speed speeds speeding sped speeded
 """)
@@ -61,8 +65,8 @@ _NOUN = re.compile(
 _NOUN_PL = re.compile(
     r"(?:wzrost|spad)(?:u|ek|ku|em|kiem|ki|y|owi|kowi)?|(?:popraw|podwyżk|obniżk|zwyżk|zniżk)[aęiąy]"
 )
-_TIME = re.compile(r"durat|time|delay|wait|latenc|stay|czas|opóźn|oczekiw|trwan")
-_AGAINST = frozenset({"than", "niż", "od", "above", "below", "exceeds", "exceeded", "exceeding"})
+_TIME = re.compile(r"durat|time|days?\b|hours?\b|weeks?\b|dni\b|godzin|delay|wait|latenc|stay|czas|opóźn|oczekiw|trwan")
+_AGAINST = _BEATING | frozenset({"than", "niż", "od", "above", "below", "exceeds", "exceeded", "exceeding"})
 
 
 class Objection(NamedTuple):
@@ -118,9 +122,15 @@ class Directions:
         words = ["" if at in labelled else token.lower for at, token in enumerate(clause)]
         if any(word in HEDGES for word in words):
             return []
+        if words[0] in _INVERTED and clause[0].text[0].isupper():
+            return []  # "Had costs stayed flat"
         found = []
         for at, token in enumerate(clause):
             claim = claim_of(words[at]) if token.is_word else None
+            if words[at] in _BEATING and at + 1 < len(clause) and any(t.cited for t in clause[:at]):
+                claim = "good"
+            if at + 1 < len(clause) and self._is_change(clause[at + 1]):
+                claim = claim or claim_beside_change(words[at])
             before = words[at - 1] if at else ""
             if claim is None or is_order(token.lower, before) or (self._orders and at == 0):
                 continue
@@ -130,6 +140,8 @@ class Directions:
                 continue  # the season
             if token.lower == "under" and not (at and self._is_change(clause[at - 1])):
                 continue  # "under pressure"
+            if token.lower == "up" and words[at + 1 : at + 2] and words[at + 1] in _NO_RISE:
+                continue  # "came up short"
             if claim in {"up", "down"} and before in _PACED:
                 continue  # "slowed down"
             no = negated(words, at)
@@ -224,7 +236,7 @@ class Directions:
         """Hold "[[a]] is higher than [[b]]" against the two values; ``None`` where it is no such."""
         before = [token for at, token in cited if at < said.at]
         after = [(at, token) for at, token in cited if at > said.at]
-        if not before or not after or said.claim not in {"up", "down"}:
+        if not before or not after or said.claim == "flat":
             return None
         between = {token.lower for token in clause[said.at : after[0][0]]}
         one, other = (self._index.facts.get(t.cited or "") for t in (before[-1], after[0][1]))

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kimi_provider.analysis.grounding_directions import Objection
+from kimi_provider.analysis.grounding_names import folded
 from kimi_provider.analysis.words import COMMON_CAPITALS, claim_of, extreme_of
 from kimi_provider.analysis.words_common import COMMON, ENDINGS
 from kimi_provider.analysis.words_en import ACRONYMS
@@ -23,7 +24,7 @@ _HINT = "the data and the request do not name it"
 _PARTS = re.compile(r"[^\W_]+")
 _INFLECTION = re.compile(
     r"(?:['\u2019]?s|es|['\u2019]|n|ns|ian|ans?|a|ą|ę|e|i|y|o|u|ie|ii|iem|em|om|ami|ach|owi|ów|owie|ej|ego|"
-    r"emu|ym|im|ymi|imi|ych|ich|wie|cie|ce|zie|rze|dze|iu|ią|ię|owa|owy|owej|owego|ą)?"
+    r"emu|ym|im|ymi|imi|ia|iach|ych|ich|wie|cie|ce|zie|rze|dze|iu|ią|ię|owa|owy|owej|owego|ą)?"
 )
 _CODE = re.compile(r"(?<![\w.\[])(?=\w*[^\W_])\w+(?:_\w+)+(?!\w)")
 _OPENING = frozenset(':\u201c\u201d"/\u2013\u2014(')
@@ -86,8 +87,11 @@ def _is_known(part: str, names: Names) -> bool:
     lower = part.casefold()
     if lower in names.words or lower in COMMON_CAPITALS or part in ACRONYMS or len(part) == 1:
         return True
-    known = names.beginnings.get(lower[:3], ()) if len(lower) > _SHORT else ()
-    return any(_inflects(lower, word) for word in known) or _is_softened(lower, names)
+    if len(lower) <= _SHORT:
+        return False
+    plain = folded(lower)
+    known = names.beginnings.get(plain[:3], ())
+    return any(_inflects(plain, word) for word in known) or _is_softened(lower, names)
 
 
 def _inflects(word: str, name: str) -> bool:
@@ -133,7 +137,7 @@ def _is_department(sentence: Sentence, at: int) -> bool:
     for token in reversed(sentence.tokens[max(0, at - _NAMED_BEHIND) : at]):
         if token.lower in UNITS_PL:
             return True
-        if not token.is_word or not (token.text[0].isupper() or len(token.text) <= _SHORT):
+        if not token.is_word or not (token.text[0].isupper() or token.lower in {"i", "ds", "do"}):
             return False
     return False
 

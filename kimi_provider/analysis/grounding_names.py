@@ -14,6 +14,7 @@ from kimi_provider.analysis.grounding_dates import (
     parts_of_period,
     span,
     spellings,
+    spellings_without_year,
     wrong_weekdays,
 )
 from kimi_provider.analysis.sanitize import one_line
@@ -32,6 +33,8 @@ _ORDINAL = re.compile(
 )
 _PLAIN_NUMBER = re.compile(r"[\d.,\s%+-]+")
 _NUMBERED = re.compile(r"(?=.*\d)[^\W\d_]{4,}\s.{1,40}")
+_STROKED = str.maketrans("łø", "lo")
+_NO_MARKS = dict.fromkeys(range(0x300, 0x370))
 _PART = re.compile(r"[^\W_]+")
 
 
@@ -77,7 +80,7 @@ class Names:
     def beginnings(self) -> dict[str, set[str]]:
         """Return the known words by their first three letters, for inflected names."""
         found: dict[str, set[str]] = {}
-        for word in self.words:
+        for word in map(folded, self.words):
             found.setdefault(word[:3], set()).add(word)
         return found
 
@@ -133,6 +136,7 @@ class Names:
             numbered,
             (
                 *(w for day in sorted(self._days) for w in spellings(day)),
+                *(w for day in sorted(self._days) for w in spellings_without_year(day)),
                 *(w for text in sorted(times) for w in (*clocks(text), *months(text))),
                 *parts_of_period(self._period or "", by_quarter=self._by_quarter),
             ),
@@ -142,6 +146,11 @@ class Names:
             *(re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) for words in found if words),
             _ORDINAL,
         )
+
+
+def folded(word: str) -> str:
+    """Return a word without its accents, which come and go as Polish declines it: "Łódź", "Łodzi"."""
+    return unicodedata.normalize("NFD", word.translate(_STROKED)).translate(_NO_MARKS)
 
 
 def _inflected(name: str) -> str:

@@ -17,7 +17,7 @@ _COMPARING = word_set("""
     than against versus vs unlike behind ahead beside besides like after before above below over under
     compared comparison contrast alongside following next except from between exceeds exceeded both and
     or matches matched beats beat trails trailed topped outperformed overtook overtakes leads led
-    instead not per by niż od wobec względem poza oprócz przed za po nad pod między oraz i obok zamiast nie
+    instead not by niż od wobec względem poza oprócz przed za po nad pod między oraz i obok zamiast nie
     jak podobnie whereas while with
 """)
 """Words that bring in somebody else's figure."""

@@ -108,6 +108,17 @@ def claim_of(word: str) -> Claim | None:
     return None if infinitive else found
 
 
+_BESIDE_CHANGE: Final[tuple[tuple[Claim, re.Pattern[str]], ...]] = (
+    ("up", re.compile(f"{en.GAINED}|{pl.GAINED}")),
+    ("down", re.compile(f"{en.LOST}|{pl.LOST}")),
+)
+
+
+def claim_beside_change(word: str) -> Claim | None:
+    """Return what a word claims right before a change, and only there: "lost [[…delta]]"."""
+    return next((claim for claim, pattern in _BESIDE_CHANGE if pattern.fullmatch(word)), None)
+
+
 @lru_cache(maxsize=8192)
 def extreme_of(word: str) -> Extreme | None:
     """Return which extreme of its kind a word, in lower case, says that something is."""

@@ -15,17 +15,19 @@ UP: Final = (
     "rocket|skyrocket|leap|quicken|expand|widen|heighten|elevat|strengthen|accelerat|lengthen|exceed|surpass|"
     "outpac|outstrip|bulg|inflat|intensif|amplif|boost|mushroom|snowball|shoot)(?:p?"
     f"{_ENDINGS}|ied|ies)|rose|risen|grew|grown|growth|swollen|leapt|shot|higher|greater|larger|bigger|"
-    "longer|heavier|more|additional|extra|above|up|upwards?|uptick|upturn|upswing|uplift|raised|expansion|elevation|escalation|"
+    "longer|heavier|costlier|pricier|dearer|hotter|warmer|busier|fuller|stronger|more|additional|extra|above|up|upwards?|uptick|upturn|upswing|uplift|raised|expansion|elevation|escalation|"
     "acceleration|inflation|topped|overtook|outgrew|outgrow(?:s|n)?|outran"
 )
 DOWN: Final = (
     "(?:decreas|declin|reduc|plung|plummet|tumbl|slump|slid|dip|drop|shrink|lessen|diminish|dwindl|"
     "retreat|weaken|narrow|shorten|crash|collaps|nosediv|trim|erod|ebb|fall|eas|subsid|abat|contract|"
     "reced|deflat|moderat|soften|slow|sink|sag|wan|taper|curtail|slip|backslid|dent|whittl|thin|cool|fad|lag)(?:p?p?m?g?n?"
-    f"{_ENDINGS})|fell|fallen|sank|sunk|shrank|shrunk(?:en)?|lower|lowered|smaller|shorter|fewer|less|lighter|"
+    f"{_ENDINGS})|fell|fallen|sank|sunk|shrank|shrunk(?:en)?|lower|lowered|cheaper|colder|cooler|quieter|emptier|weaker|sooner|smaller|shorter|fewer|less|lighter|"
     "below|beneath|under|down|downwards?|downtick|downturn|downswing|reductions?|contraction|slide|slowdown|"
     "shrinkage|erosion|undershot|cut"
 )
+GAINED: Final = "gained|gains|added|adds|adding|won|wins|winning|plus|picked up"
+LOST: Final = "lost|loses|losing|shed|sheds|shedding|forfeited|saved|saves|saving|minus"
 GOOD: Final = (
     "improv(?:e|es|ed|ing|ement|ements)|better|recover(?:ed|s|y|ing)|bettered|outperform(?:ed|s|ing)?"
 )
@@ -39,6 +41,8 @@ FLAT: Final = "unchanged|flat|flatlined|steady|steadily-held|stable|stagnat(?:ed
 ADJACENT_ONLY: Final = word_set("""
     additional extra
     more less fewer up down above below beneath longer shorter larger smaller bigger greater cut
+    costlier pricier dearer hotter warmer busier fuller stronger cheaper colder cooler quieter
+    emptier weaker sooner
     shot heavier lighter lower slow under
 """)
 """Words that claim a change only right beside a figure, or behind a verb of being or moving."""
@@ -54,6 +58,7 @@ MODALS: Final = word_set("""
 """)
 MOVING: Final = word_set("""
     is are was were be been being went go goes gone going came come coming moved moves moving
+    became become becomes becoming got gets getting grew turned turns
     edged ticked inched crept nudged trended trending headed drifted picked stepped pushed stood
     stands remained remains stayed stays ended finished closed came ran sits sat trends finished
     lies lay
@@ -90,12 +95,12 @@ MAXIMUM: Final = (
 )
 MINIMUM: Final = (
     "lowest|smallest|fewest|shortest|minimum|lightest|cheapest|bottomed|troughed|emptiest|thinnest|"
-    "leanest|coldest|coolest|slimmest|tiniest|narrowest|slightest|scarcest|quietest|weakest|poorest"
+    "leanest|coldest|coolest|slimmest|tiniest|narrowest|slightest|scarcest|quietest"
 )
 SLOWEST: Final = "slowest"
 FASTEST: Final = "fastest|quickest|speediest|swiftest"
-BEST: Final = "best|finest|healthiest|safest"
-WORST: Final = "worst"
+BEST: Final = "best|finest|healthiest|safest|strongest"
+WORST: Final = "worst|weakest|poorest|riskiest|shakiest|sickest"
 EXTREME: Final = r"[a-z]{3,}est"
 NO_SUPERLATIVES: Final = word_set("""
     interest request latest rest test west forest guest suggest contest protest invest harvest
@@ -116,13 +121,13 @@ CHANGES: Final = (
     "improvement|deterioration|reduction|growth|loss|deviation|difference|worsening|spike|slide)s?"
 )
 HISTORY: Final = (
-    r"on record|record[ -](?:high|low|number|level|breaking|setting|day|week|figure|value|pace|total)s?|"
+    r"record[ -](?:high|low|number|level|breaking|setting|day|week|figure|value|pace|total)s?|"
     r"record-\w+|(?:a|an|new|another|the|all-time|absolute) record(?! of)\b|all-time|of all time|unprecedented|"
     r"never before|never (?:been|seen|had)|historic(?:ally)?(?: (?:high|low|peak|best|worst))|"
     r"than ever|never (?:have|has|had|was|were|did)\b[^.!?]{0,60}\b(?:so|this|such|as)\b|since records began|(?:for )?the first time (?:ever|in|since)|in living memory|unheard[- ]of|unmatched|unrivall?ed"
 )
 SCOPES: Final = (
-    r"ever|in (?:years|decades|months|weeks|history|memory|recent memory|living memory)|(?:of|in|this|so far this) "
+    r"ever|on record|in (?:years|decades|months|weeks|history|memory|recent memory|living memory)|(?:of|in|this|so far this) "
     r"(?:the |this |past |last |current )*(?:year|month|decade|season|quarter|century|winter|summer|spring|"
     r"autumn)|since|(?:year|month|decade|season|quarter)['\u2019]s|to date|yet(?=\s*(?:[.,;!?)]|$))|so far|in (?:a|over a|more than a) "
     r"(?:long time|while|year|decade|month)"
@@ -146,7 +151,8 @@ NUMBERS: Final = (
     r"doubl(?:e|es|ed|ing)(?!-check|\s+check)|(?:tr[ie](?:p|b)|quadrup|quintup|sextup)l(?:e|es|ed|ing)|"
     r"halv(?:e|es|ed|ing)|(?:two|three|four|five|six|seven|eight|nine|ten|twenty|hundred|thousand|many?)fold"
     r"(?<!manifold)|\w+(?:teen|ty)[- ]?fold|"
-    rf"(?:a|an|one|another|roughly|nearly|almost|about|by|over|under|just) (?:{_FRACTIONS})(?! (?:time|day|week|month|year))"
+    rf"(?:a|an|one|another|roughly|nearly|almost|about|by|over|under|just)"
+    rf"(?: full| whole| good| mere| hefty| solid| tiny)? (?:{_FRACTIONS})(?! (?:time|day|week|month|year))"
     rf"|(?:two|three|four|five|six|seven|eight|nine)[- ](?:{_FRACTIONS})s?|one-(?:{_FRACTIONS})|"
     r"(?<!first )(?<!second )(?<!other )(?<!latter )(?<!better )half (?:of|the|as|a|an|again|its|their|were|was|all|that)|"
     r"in half|by half|(?:more|less|fewer) than half|"

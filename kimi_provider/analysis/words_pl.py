@@ -19,6 +19,8 @@ DOWN: Final = (
     r"redukcj|osłab|tąpn|zjech|stopnia|runą|runę|ograniczył|kurcz|zmniejszen|topnie)\w*|niższ\w+|niżej|"
     r"mniej|mniejsz\w*|poniżej|krótsz\w+|dół"
 )
+GAINED: Final = r"zyska[łl]\w*|zyskuj\w+|dodał\w*|plus"
+LOST: Final = r"straci[łl]\w*|traci|tracą|oszczędz\w+|minus"
 GOOD: Final = r"popraw(?!n)\w*|lepsz\w+|lepiej|polepsz\w*"
 BAD: Final = r"pogorsz\w*|pogarsz\w*|gorsz\w+|gorzej"
 FAST: Final = r"szybsz\w+|szybciej|przyspiesz\w+|przyśpiesz\w+"

@@ -41,7 +41,7 @@ BRANDS: Final = word_set("""
 UNITS_PL: Final = word_set("""
     dział działu działowi działem dziale zespół zespołu zespołowi zespołem zespole departament
     departamentu departamentem biuro biura biurem biuru centrum wydział wydziału wydziałem sekcja sekcję
-    sekcji oddział oddziału oddziałem pion pionu dyrektor dyrektora dyrektorowi dyrektorem kierownik
+    sekcji pion pionu dyrektor dyrektora dyrektorowi dyrektorem kierownik
     kierownika kierownikiem kierownikowi szef szefa szefem koordynator koordynatora koordynatorem
     menedżer menedżera menedżerem obsługa obsługę obsługi
 """)
