@@ -9,20 +9,23 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.storage import storage_root
-from kimi_provider.hooks.stored import FileGroup, Kind, at, stored_files
+from kimi_provider.hooks.stored import FileGroup, Kind, stored_files
 from kimi_provider.storage import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kimi_provider.storage import StoragePath
 
+# The most that S3 removes by one request.
+_AT_ONCE = 1000
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -89,10 +92,7 @@ def expire(
     now = now or datetime.now(UTC)
     old = tuple(files for files in stored_files(root) if retention.expired(files, now))
     if not dry_run:
-        for files in old:
-            for path in files.paths:
-                at(root, path).unlink(missing_ok=True)
-            _tidy(root, files)
+        _remove(root, [path for files in old for path in files.paths])
     return old
 
 
@@ -106,16 +106,21 @@ def summary(groups: Iterable[FileGroup]) -> dict[str, dict[str, int]]:
     return told
 
 
-def _tidy(root: StoragePath, files: FileGroup) -> None:
-    """Remove the folders that are empty now; object stores have none."""
+def _remove(root: StoragePath, paths: Sequence[str]) -> None:
+    """Remove files, and the folders that are empty then; object stores have none."""
     home = local_path(root)
     if home is None:
+        store: Any = root.fs  # type: ignore[attr-defined]  # only Airflow's paths are not local
+        base = str(root.path).rstrip("/")  # type: ignore[attr-defined]  # the same
+        for start in range(0, len(paths), _AT_ONCE):
+            store.rm([f"{base}/{path}" for path in paths[start : start + _AT_ONCE]])
         return
-    folders = {parent for path in files.paths for parent in (home / path).parents}
-    below = [folder for folder in folders if folder != home and folder.is_relative_to(home)]
-    for folder in sorted(below, key=lambda folder: -len(folder.parts)):
+    for path in paths:
+        (home / path).unlink(missing_ok=True)
+    folders = {folder for path in paths for folder in PurePath(path).parents if folder.name}
+    for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
         try:
-            folder.rmdir()
+            (home / folder).rmdir()
         except OSError:  # it holds something else
             continue
 

@@ -119,6 +119,28 @@ def test_a_link_is_not_followed(put, storage, tmp_path):
     assert (outside / "trace.json").exists()
 
 
+def test_it_is_the_same_in_an_object_store(monkeypatch):
+    from airflow.sdk.io import attach
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    from kimi_provider.hooks.storage import storage_root
+    from kimi_provider.storage import write_text
+
+    attach("memory", fs=MemoryFileSystem())
+    monkeypatch.setenv("AIRFLOW__KIMI__STORAGE_PATH", "memory://bucket/kimi")
+    task = storage_root() / "shop" / "run-1" / "report"
+    write_text(task / "page.html", "to ann@example.org")
+    write_text(task / "trace.json", "ann@example.org")
+    assert erase("ann@example.org").times == 2
+    assert [len(files.paths) for files in stored_files()] == [1, 1]
+    later = datetime.now(UTC) + timedelta(days=31)
+    assert expire(Retention.parse("32"), now=later) == ()
+    assert len(expire(Retention.parse("30, report=never"), now=later)) == 1
+    assert [files.kind.value for files in stored_files()] == ["report"]
+    expire(Retention.parse("30"), now=later)
+    assert stored_files() == ()
+
+
 # --- the command and the DAG ----------------------------------------------------------------------
 
 
