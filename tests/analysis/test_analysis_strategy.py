@@ -16,10 +16,9 @@ from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.schemas import Column, FactSheet
 from kimi_provider.testing import Simulator
 
-BODY = "---\ngrounding: warn\n---\nSay what the data says.\n"
+BODY = "---\n---\nSay what the data says.\n"
 METRICS = """\
 ---
-grounding: warn
 metrics:
   - {id: all, sql: SELECT count(*) AS orders FROM orders, columns: {orders: {unit: count}}}
 ---
