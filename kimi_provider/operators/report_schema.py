@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+# Airflow finds a wrong one only when it has taken the DAG, and then names no line.
+_SCHEDULE = re.compile(
+    r"@(once|continuous|hourly|daily|weekly|monthly|quarterly|yearly|annually)"
+    r"|([0-9A-Za-z*/,#?-]+ +){4}\S+"
+)
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,250}")
 
 _TEXT, _TEXTS = "a text", "a text, or a list of texts"
@@ -158,11 +163,17 @@ class _Check:
         except Exception:  # noqa: BLE001 — pendulum and its sources of time zones raise all kinds
             self.problem(("timezone",), f"{zone!r} is no time zone, such as Europe/Warsaw.")
             tz = pendulum.timezone("UTC")
+        schedule = given.get("schedule")
+        if schedule is not None and not _SCHEDULE.fullmatch(schedule.strip()):
+            self.problem(
+                ("schedule",),
+                f"{schedule!r} is neither a preset such as @daily nor cron of five fields.",
+            )
         if "start_date" in given:
             day = given["start_date"]
             moment = day if isinstance(day, datetime) else datetime(day.year, day.month, day.day)  # noqa: DTZ001 — gets its zone here
             given["start_date"] = pendulum.instance(moment.replace(tzinfo=None), tz=tz)
-        elif given.get("schedule"):
+        elif schedule is not None:
             self.problem(("schedule",), "a schedule needs a start_date, such as 2026-01-31.")
         arguments = {"dag_id": name, "schedule": None, "catchup": False, **given}
         if defaults:

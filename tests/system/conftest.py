@@ -73,6 +73,12 @@ class Airflow:
         self.wait(f"the end of {run_id}", lambda: self.run_state(dag_id, run_id) in ENDED)
         return self.run_state(dag_id, run_id)
 
+    def has_seen_worker_leave(self, run_id: str) -> bool:
+        """Whether the scheduler knows that the run's only worker has ended."""
+        said = "Received executor event with state success"
+        log = (self.home / "standalone.log").read_text()
+        return any(said in line and run_id in line for line in log.splitlines())
+
     def mails(self) -> list[dict[str, Any]]:
         return list(self.simulator.get("/_simulator/mailbox").json()["messages"])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from functools import partial
 
 DAG = "example_flight_report"
@@ -36,8 +35,9 @@ def test_a_person_approves_what_the_agent_wants_to_do(airflow):
     assert '"service": "web"' in asked["body"]
     assert not restarted.exists()
 
-    # The scheduler takes an answer within its next look, faster than any person's, for a lost worker.
-    time.sleep(5)
+    # An answer faster than any person's meets a scheduler that has not seen the worker leave, and takes
+    # it for lost.
+    airflow.wait("the scheduler", lambda: airflow.has_seen_worker_leave(run_id))
     answer = airflow.api.patch(
         f"{task}/-1/hitlDetails", json={"chosen_options": ["Approve 1: restart"], "params_input": {}}
     )
