@@ -220,7 +220,7 @@ ALERT_TEMPLATES = TEMPLATES.parent / "alerts"
 DATA = Path(kimi_provider.testing.__file__).parent / "data"
 LONG_NAME = ("Société Générale de Transport Aérien et Maritime " * 7)[:300]
 _EXTRA_CHARTS = (
-    ("line", "Average delay by day", "by_day", "day", "avg_dep_delay", None),
+    ("line", "Average delay by day", "last_days", "day", "avg_dep_delay", None),
     ("stacked_bar", "Flights by airport and hour", "by_hour_origin", "hour", "flights", "airport"),
     ("heatmap", "Average delay by hour and weekday", "by_week", "hour", "avg_dep_delay",
      "weekday"),
@@ -228,7 +228,7 @@ _EXTRA_CHARTS = (
     ("distribution", "Delays by destination", "by_dest", "dest", "avg_dep_delay", None),
 )  # fmt: skip
 _EXTRA_METRICS = """
-- {id: by_day, label: By day, key: [day], compare: [], sql: "SELECT
+- {id: last_days, label: By day, key: [day], compare: [], sql: "SELECT
    flight_date AS day, count(*) AS flights, avg(dep_delay) AS avg_dep_delay FROM flights
    WHERE flight_date BETWEEN $day - 13 AND $day GROUP BY ALL ORDER BY day",
    columns: {flights: {label: Flights scheduled, unit: count},

@@ -20,7 +20,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-START = 120.0
+START = 300.0
 """Seconds that a start may take on a busy machine."""
 RUN = 180.0
 ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
@@ -107,6 +107,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
         **os.environ,
         "AIRFLOW_HOME": str(home),
         "PYTHONUNBUFFERED": "1",
+        # Another Airflow on this machine may have the usual ones.
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         # A triggerer that is killed is missed soon.
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
     }
