@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from pydantic import BaseModel
-from sqlalchemy import String, and_, cast, func, or_, select, tuple_
+from sqlalchemy import String, and_, cast, func, or_, select
 
 from kimi_provider.plugins.places import Place, as_model
 from kimi_provider.schemas import AlertResult, DeliveryStatus, ReportRef
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 PAGE = 50
+
+_FIRST_RUNS, _MOST_AT_ONCE, _MOST_RUNS = 200, 5_000, 50_000
 
 _REPORT, _ALERT = "ReportOperator", "AlertOperator"
 _WORKING = ("queued", "running", "deferred", "up_for_retry", "up_for_reschedule", "restarting")
@@ -53,6 +55,7 @@ class Wanted:
 class Row:
     """A report, or a report task that has made none.
 
+    :param run_number: the number that the database gives its run.
     :param recipients: how many mails of the run are in which state.
     """
 
@@ -60,33 +63,93 @@ class Row:
     at: datetime
     status: str
     ref: ReportRef | None
+    run_number: int
     recipients: dict[DeliveryStatus, int] = field(default_factory=dict)
 
 
 class _Cursor(BaseModel):
+    """Where a page ended: at a report, or, where ``task`` is ``None``, after all of a run."""
+
     at: datetime
     run: int
-    task: str
-    index: int
+    task: str | None = None
+    index: int = -1
 
 
 def reports(session: Session, dag_ids: Collection[str], wanted: Wanted) -> tuple[list[Row], str]:
     """Return a page of reports, the latest run first, and the cursor of the next page if there is one.
 
+    Runs are gone through from the latest on, some at a time: so a page costs the same whatever is
+    stored behind it, and the database sorts no more than that. Where few runs have what is wanted, a
+    page ends after 50,000 of them, with fewer reports.
+
     :param dag_ids: the DAGs that the user may read.
     """
-    statement = _narrowed(_statement(dag_ids), wanted).limit(PAGE + 1)
-    found = session.execute(statement).all()
+    cursor = _Cursor.model_validate_json(wanted.after) if wanted.after else None
+    found: list[Any] = []
+    looked_at, size = 0, _FIRST_RUNS
+    while True:
+        runs = session.execute(_runs(dag_ids, wanted, cursor, bool(found) or looked_at > 0, size)).all()
+        statement = _narrowed(_statement([run for run, _ in runs]), wanted)
+        if not looked_at and cursor is not None:
+            statement = statement.where(_after(cursor))
+        found += session.execute(statement.limit(PAGE + 1 - len(found))).all() if runs else []
+        looked_at += len(runs)
+        ended = len(runs) < size
+        if runs:
+            last_run, last_at = runs[-1]
+            cursor = _Cursor(at=last_at, run=last_run)
+        if len(found) > PAGE or ended or looked_at >= _MOST_RUNS:
+            break
+        size = min(size * 2, _MOST_AT_ONCE)
     rows = [
-        Row(Place(dag, run, task, index, _REPORT, state), at, _status(ref, state), ref)
-        for dag, run, task, index, state, at, _, value in found[:PAGE]
+        Row(Place(dag, run, task, index, _REPORT, state), at, _status(ref, state), ref, run_number)
+        for dag, run, task, index, state, at, run_number, value in found[:PAGE]
         for ref in (as_model(value, ReportRef),)
     ]
     after = ""
     if len(found) > PAGE:
         last = found[PAGE - 1]
-        after = _Cursor(at=last[5], run=last[6], task=last[2], index=last[3]).model_dump_json()
+        cursor = _Cursor(at=last[5], run=last[6], task=last[2], index=last[3])
+    if cursor and (len(found) > PAGE or not ended):
+        after = cursor.model_dump_json()
     return _with_recipients(session, rows), after
+
+
+def _runs(
+    dag_ids: Collection[str], wanted: Wanted, cursor: _Cursor | None, past: bool, size: int
+) -> Select[Any]:
+    """Select the next runs.
+
+    :param past: whether the cursor's run itself has been looked at whole.
+    """
+    statement = select(DagRun.id, DagRun.run_after).order_by(DagRun.run_after.desc(), DagRun.id.desc())
+    if wanted.dag_id:
+        statement = statement.where(DagRun.dag_id.in_({wanted.dag_id} & set(dag_ids)))
+    else:
+        # A bare column would have the database go DAG by DAG and sort all there is, instead of going
+        # along its index on run_after.
+        statement = statement.where(func.coalesce(DagRun.dag_id, "").in_(dag_ids))
+    if wanted.first:
+        statement = statement.where(DagRun.run_after >= wanted.first)
+    if wanted.last:
+        statement = statement.where(DagRun.run_after < wanted.last + timedelta(days=1))
+    if cursor is not None:
+        older = DagRun.id < cursor.run if past or cursor.task is None else DagRun.id <= cursor.run
+        statement = statement.where(
+            DagRun.run_after <= cursor.at,
+            or_(DagRun.run_after < cursor.at, and_(DagRun.run_after == cursor.at, older)),
+        )
+    return statement.limit(size)
+
+
+def _after(cursor: _Cursor) -> ColumnElement[bool]:
+    """Leave out, of the cursor's own run, the reports that the page before had."""
+    return or_(
+        DagRun.id != cursor.run,
+        TaskInstance.task_id > (cursor.task or ""),
+        and_(TaskInstance.task_id == cursor.task, TaskInstance.map_index > cursor.index),
+    )
 
 
 def _status(ref: ReportRef | None, state: str | None) -> str:
@@ -97,7 +160,7 @@ def _status(ref: ReportRef | None, state: str | None) -> str:
     return "incomplete" if ref.failures else "complete"
 
 
-def _statement(dag_ids: Collection[str]) -> Select[Any]:
+def _statement(runs: Sequence[int]) -> Select[Any]:
     made = XComModel.value.is_not(None)
     return (
         select(
@@ -125,11 +188,11 @@ def _statement(dag_ids: Collection[str]) -> Select[Any]:
             ),
         )
         .where(
+            DagRun.id.in_(runs),
             TaskInstance.operator == _REPORT,
-            DagRun.dag_id.in_(dag_ids),
-            or_(made, TaskInstance.state.in_((*_WORKING, *_FAILED))),
+            # Without the index on states, which would lead through all that ever failed.
+            or_(made, func.coalesce(TaskInstance.state, "").in_((*_WORKING, *_FAILED))),
         )
-        # Along the index on run_after, so that the database stops after a page.
         .order_by(
             DagRun.run_after.desc(), DagRun.id.desc(), TaskInstance.task_id, TaskInstance.map_index
         )
@@ -146,22 +209,6 @@ def _narrowed(statement: Select[Any], wanted: Wanted) -> Select[Any]:
         )
     if wanted.status:
         statement = statement.where(_has_status(wanted.status))
-    if wanted.dag_id:
-        statement = statement.where(DagRun.dag_id == wanted.dag_id)
-    if wanted.first:
-        statement = statement.where(DagRun.run_after >= wanted.first)
-    if wanted.last:
-        statement = statement.where(DagRun.run_after < wanted.last + timedelta(days=1))
-    if wanted.after:
-        cursor = _Cursor.model_validate_json(wanted.after)
-        earlier = tuple_(DagRun.run_after, DagRun.id) < tuple_(cursor.at, cursor.run)
-        same = and_(DagRun.run_after == cursor.at, DagRun.id == cursor.run)
-        later_task = or_(
-            TaskInstance.task_id > cursor.task,
-            and_(TaskInstance.task_id == cursor.task, TaskInstance.map_index > cursor.index),
-        )
-        # The first condition is what the index serves; the second is exact.
-        statement = statement.where(DagRun.run_after <= cursor.at, or_(earlier, and_(same, later_task)))
     return statement
 
 
@@ -187,7 +234,7 @@ def _literal(text: str) -> str:
 
 def _with_recipients(session: Session, rows: Sequence[Row]) -> list[Row]:
     """Count the mails of each report: those of the alerts of its run, group and map index."""
-    runs = {(row.place.dag_id, row.place.run_id) for row in rows}
+    runs = {row.run_number for row in rows}
     if not runs:
         return []
     told = session.execute(
@@ -209,10 +256,7 @@ def _with_recipients(session: Session, rows: Sequence[Row]) -> list[Row]:
                 XComModel.key == XCOM_RETURN_KEY,
             ),
         )
-        .where(
-            tuple_(TaskInstance.dag_id, TaskInstance.run_id).in_(sorted(runs)),
-            TaskInstance.operator == _ALERT,
-        )
+        .where(XComModel.dag_run_id.in_(runs), TaskInstance.operator == _ALERT)
     ).all()
     alerts: dict[tuple[str, str], list[tuple[Place, AlertResult]]] = {}
     for dag, run, task, index, state, value in told:
@@ -220,7 +264,7 @@ def _with_recipients(session: Session, rows: Sequence[Row]) -> list[Row]:
         if result is not None:
             place = Place(dag, run, task, index, _ALERT, state)
             alerts.setdefault((dag, run), []).append((place, result))
-    return [Row(row.place, row.at, row.status, row.ref, _counted(row.place, alerts)) for row in rows]
+    return [replace(row, recipients=_counted(row.place, alerts)) for row in rows]
 
 
 def _counted(
@@ -236,8 +280,11 @@ def _counted(
 
 def recipients_of(session: Session, place: Place) -> dict[DeliveryStatus, int]:
     """Count the mails of one report by state."""
-    row = Row(place, datetime.min, "", None)  # noqa: DTZ901 — not read
-    return _with_recipients(session, [row])[0].recipients
+    number = session.scalar(
+        select(DagRun.id).where(DagRun.dag_id == place.dag_id, DagRun.run_id == place.run_id)
+    )
+    rows = [] if number is None else [Row(place, datetime.now(UTC), "", None, number)]
+    return next((row.recipients for row in _with_recipients(session, rows)), {})
 
 
 def cursor_is_sound(text: str) -> bool:

@@ -13,7 +13,8 @@ from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from pydantic import ValidationError
-from sqlalchemy import and_, select
+from sqlalchemy import and_, exists, null, select
+from sqlalchemy.orm import aliased
 
 from kimi_provider.hooks.usage import USAGE_KEY
 from kimi_provider.schemas import Usage
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+_FIELDS = frozenset(Usage.model_fields)
 _MOST_DAGS = 50  # whose budgets are looked up: each is read as a whole DAG
 
 
@@ -80,7 +82,7 @@ def spending(session: Session, dag_ids: Collection[str], first: date, last: date
     """
     begin = datetime.combine(first, time(), UTC)
     end = datetime.combine(last + timedelta(days=1), time(), UTC)
-    found: dict[tuple[str, str, str, int], Spent] = {}
+    found = []
     # What a task has pushed also counts tries that failed; an analysis carries its own usage.
     for statement in (_pushed(), _analyses()):
         rows = session.execute(
@@ -89,11 +91,12 @@ def spending(session: Session, dag_ids: Collection[str], first: date, last: date
             )
         )
         for dag, run, task, index, at, model, value in rows:
-            usage = _usage(value)
-            if usage is not None and (dag, run, task, index) not in found:
-                name = model if isinstance(model, str) else _named(value)
-                found[dag, run, task, index] = Spent(dag, run, task, index, at, name, usage)
-    return list(found.values())
+            fields = _plain(value)
+            usage = _usage(fields)
+            if usage is not None:
+                name = str(model or fields.get("model") or "unknown")
+                found.append(Spent(dag, run, task, index, at, name, usage))
+    return found
 
 
 def lines(
@@ -145,14 +148,19 @@ def budgets(session: Session, spent: Iterable[Spent]) -> list[Budget]:
 
 
 def _pushed() -> Any:
-    return select(*_columns(), XComModel.value["model"], XComModel.value).where(
-        XComModel.key == USAGE_KEY
-    )
+    return select(*_columns(XComModel), null(), XComModel.value).where(XComModel.key == USAGE_KEY)
 
 
 def _analyses() -> Any:
+    pushed = aliased(XComModel)
+    told = exists().where(
+        pushed.dag_run_id == XComModel.dag_run_id,
+        pushed.task_id == XComModel.task_id,
+        pushed.map_index == XComModel.map_index,
+        pushed.key == USAGE_KEY,
+    )
     return (
-        select(*_columns(), XComModel.value["model"], XComModel.value["usage"])
+        select(*_columns(XComModel), XComModel.value["model"].as_string(), XComModel.value["usage"])
         .join(
             TaskInstance,
             and_(
@@ -165,32 +173,30 @@ def _analyses() -> Any:
         .where(
             XComModel.key == XCOM_RETURN_KEY,
             TaskInstance.operator.in_(("KimiAnalyzeOperator", "KimiAgentOperator")),
+            ~told,
         )
     )
 
 
-def _columns() -> tuple[Any, ...]:
-    return (
-        XComModel.dag_id,
-        XComModel.run_id,
-        XComModel.task_id,
-        XComModel.map_index,
-        XComModel.timestamp,
-    )
+def _columns(of: Any) -> tuple[Any, ...]:
+    return (of.dag_id, of.run_id, of.task_id, of.map_index, of.timestamp)
 
 
-def _usage(value: Any) -> Usage | None:
+def _plain(value: Any) -> dict[str, Any]:
     try:
         fields = json.loads(value) if isinstance(value, str) else value
-        if not isinstance(fields, dict):
-            return None
-        return Usage.model_validate({n: v for n, v in fields.items() if n in Usage.model_fields})
-    except (ValidationError, ValueError):
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _usage(fields: dict[str, Any]) -> Usage | None:
+    try:
+        return (
+            Usage.model_validate({n: v for n, v in fields.items() if n in _FIELDS}) if fields else None
+        )
+    except ValidationError:
         return None
-
-
-def _named(value: Any) -> str:
-    return str(value.get("model") or "unknown") if isinstance(value, dict) else "unknown"
 
 
 def _limits(dag: Any) -> Iterator[tuple[str, Decimal]]:
