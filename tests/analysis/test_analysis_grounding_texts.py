@@ -151,3 +151,23 @@ def texts(name: str) -> tuple[Text, ...]:
         )
         for text in those
     )
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_sets_are_large_and_of_every_kind(name):
+    every = texts(name)
+    kinds = {text.lie for text in every}
+    assert kinds == {None, "number", "word", "id", "direction", "superlative", "entity", "unit"}
+    assert min(sum(t.lie is None for t in every), sum(t.lie is not None for t in every)) >= 60
+
+
+def test_lies_are_caught():
+    lies = [text for name in SETS for text in texts(name) if text.lie]
+    missed = [(text.lie, text.text) for text in lies if not text.violations()]
+    assert len(missed) <= (1 - LEAST_CAUGHT) * len(lies), missed
+
+
+def test_honest_texts_pass():
+    honest = [text for name in SETS for text in texts(name) if text.lie is None]
+    alarms = {text.text: found for text in honest if (found := text.violations())}
+    assert len(alarms) <= MOST_FALSE_ALARMS * len(honest), alarms
