@@ -47,10 +47,8 @@ def _row(what: str, conn_id: str, look: Callable[[], Finding]) -> dict[str, Any]
 
 
 def _storage() -> Finding:
-    from airflow.configuration import conf
-
-    from kimi_provider.hooks.storage import storage_root
-    from kimi_provider.storage import local_path, read_text, write_text
+    from kimi_provider.hooks.storage import check_reach, storage_root
+    from kimi_provider.storage import read_text, write_text
 
     root = storage_root()
     # No DAG's folder has this name, since "@" is not among the characters that it may have.
@@ -62,12 +60,7 @@ def _storage() -> Finding:
         probe.unlink(missing_ok=True)
     if heard != said:
         return False, f"{root.as_uri()} gave back something else than was written."
-    executor = conf.get("core", "executor", fallback="")
-    if local_path(root) is not None and "LocalExecutor" not in executor:
-        return False, (
-            f"{root.as_uri()} is this machine's own, and {executor} may run tasks on others. Set"
-            " storage_path in the section kimi to a place that all machines reach, such as s3://."
-        )
+    check_reach()
     return True, f"{root.as_uri()} can be written and read."
 
 

@@ -81,9 +81,7 @@ def _columns(text: str) -> list[str]:
     columns = [column.strip() for column in text.split(",") if column.strip()]
     wrong = [column for column in columns if column not in _BY]
     if wrong or not columns:
-        raise ConfigurationError(
-            f"--by {text!r} must be any of {', '.join(_BY)}, with commas between."
-        )
+        raise ConfigurationError(f"--by {text!r} must be any of {', '.join(_BY)}, with commas between.")
     return list(dict.fromkeys(columns))
 
 

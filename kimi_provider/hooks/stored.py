@@ -32,7 +32,7 @@ class Kind(StrEnum):
 _NAMES = {
     "trace.json": Kind.TRACE,
     "alert.json": Kind.TRACE,
-    "approval.json": Kind.JOURNAL,
+    "approval.json": Kind.TRACE,
     "batch.json": Kind.JOURNAL,
     "results.jsonl": Kind.JOURNAL,
     "part.json": Kind.JOURNAL,
@@ -45,6 +45,9 @@ _FOLDERS = {"journal": Kind.JOURNAL, "ledger": Kind.LEDGER}
 _CALLS = re.compile(r"calls-[0-9a-f]+\.json")
 # Besides these a report has files that people have named, so what lies beside its page is its own.
 _PAGE = "page.html"
+# Where the ledger of a mail is looked up, and that an owner was told once.
+_MAIL = re.compile(r"@mails/[0-9A-Za-z_-]+\.(ledger|batch)")
+_TOLD = "owner-told-"
 # The root's own folders, and what tasks remember from run to run, do not grow old.
 _LASTING = re.compile(r"alerts/|@|[^/]+/@memory/")
 # The last reading of a task that asks conditionally; its dataset is that of runs to come, too.
@@ -122,13 +125,15 @@ def listing(root: StoragePath) -> dict[str, dict[str, Any]]:
 
 def _place(path: str, reports: set[str]) -> tuple[str, Kind] | None:
     """Return a file's task folder and kind, ``None`` for what is not to expire."""
+    if _MAIL.fullmatch(path):
+        return path, Kind.LEDGER
     *folders, name = path.split("/")
     if len(folders) < _DEPTH - 1 or _LASTING.match(path):
         return None
     for position, folder in enumerate(folders[_DEPTH - 1 :], _DEPTH - 1):
         if folder in _FOLDERS:
             return "/".join(folders[:position]), _FOLDERS[folder]
-    kind = _NAMES.get(name)
+    kind = Kind.LEDGER if name.startswith(_TOLD) else _NAMES.get(name)
     if name.endswith(".tmp") or _CALLS.fullmatch(name):
         kind = Kind.JOURNAL  # what a killed process has left half written, and what was handed over
     elif name.endswith(".parquet"):

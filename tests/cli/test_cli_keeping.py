@@ -60,6 +60,9 @@ def test_each_file_is_of_its_kind_and_nothing_else_is_touched(put):
     put("shop/run-1/report/3/chart-1.png")
     put("shop/run-1/alert/ledger/abc/def.json")
     put("shop/run-1/alert/ledger/abc/def.1.claim")
+    put("shop/run-1/@run/owner-told-analyze")
+    put("@mails/abc.ledger")
+    put("@check/probe")
     put("shop/run-1/analyze/notes.txt")  # somebody's
     put("shop/@memory/fetch/watermark.json")
     put("alerts/shop/alert/000000000001.json")
@@ -72,6 +75,8 @@ def test_each_file_is_of_its_kind_and_nothing_else_is_touched(put):
         ("dataset", "shop/run-1/fetch", 1),
         ("report", "shop/run-1/report/3", 2),
         ("ledger", "shop/run-1/alert", 2),
+        ("ledger", "shop/run-1/@run", 1),
+        ("ledger", "@mails/abc.ledger", 1),
     }
 
 

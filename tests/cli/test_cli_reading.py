@@ -55,6 +55,14 @@ def test_what_is_wrong_is_named_and_the_exit_code_says_so(chain, kimi, monkeypat
     assert "wrong-key-planted" not in ran.out + ran.err
 
 
+def test_a_storage_that_other_machines_do_not_reach_is_wrong(chain, kimi, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    ran = kimi("check", "-o", "json")
+    (row,) = [row for row in ran.rows if row["check"] == "storage"]
+    assert (ran.code, row["ok"]) == (1, False)
+    assert "CeleryExecutor" in row["detail"]
+
+
 def test_a_storage_that_cannot_be_written_is_no_crash(chain, kimi, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("AIRFLOW__KIMI__STORAGE_PATH", (tmp_path / "file").as_uri())
