@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from kimi_provider.alerts.addresses import recipients
 from kimi_provider.cli.console import MISUSED, command, note, show
 from kimi_provider.exceptions import ConfigurationError
-from kimi_provider.hooks.erasure import address_pattern, erase
+from kimi_provider.hooks.erasure import ERASED, address_pattern, erase
 from kimi_provider.hooks.retention import Retention, expire, summary
 
 if TYPE_CHECKING:
+    import re
     from argparse import Namespace
 
 
@@ -59,7 +60,7 @@ def _erase(args: Namespace) -> int:
     returned = _erase_results(recipient, dry_run=args.dry_run)
     rows: list[dict[str, Any]] = [
         {"place": "storage", "found_in": len(erased.files), "times": erased.times},
-        {"place": "what tasks returned", "found_in": returned, "times": None},
+        *({"place": place, "found_in": n, "times": None} for place, n in returned.items()),
     ]
     show([{**row, "erased": not args.dry_run} for row in rows], args.output)
     if erased.sealed:
@@ -67,7 +68,7 @@ def _erase(args: Namespace) -> int:
             f"{erased.sealed} datasets, PDFs and workbooks were not looked into: they are not changed in"
             " place. Protect such columns when fetching, or let the files expire (--days)."
         )
-    note("Airflow's own task logs, rendered fields and Variables are Airflow's to clean.")
+    note("Task logs, Variables and the code of DAGs are not looked into; neither is SendGrid.")
     return 0
 
 
@@ -78,39 +79,45 @@ def _one(text: str) -> tuple[str]:
     return (found[0].address,)
 
 
-def _erase_results(address: str, *, dry_run: bool) -> int:
-    """Blot out an address in the receipts that alert tasks returned; return in how many."""
+def _erase_results(address: str, *, dry_run: bool) -> dict[str, int]:
+    """Blot out an address in what Airflow's database has of mailing tasks; return in how many."""
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
     from airflow.utils.session import create_session
     from sqlalchemy import String, cast, func, select
 
-    from kimi_provider.hooks.erasure import ERASED
-
     pattern = address_pattern(address)
-
-    def blotted(value: Any) -> Any:
-        if isinstance(value, str):
-            return pattern.sub(ERASED, value)
-        if isinstance(value, list):
-            return [blotted(one) for one in value]
-        if isinstance(value, dict):
-            return {key: blotted(one) for key, one in value.items()}
-        return value
-
-    text = func.lower(cast(XComModel.value, String))
-    query = select(XComModel).where(
-        XComModel.key == XCOM_RETURN_KEY,
-        text.contains("receipts"),
-        text.contains(address.lower(), autoescape=True),
+    returned, rendered = XComModel.value, RenderedTaskInstanceFields.rendered_fields
+    # The words tell our tasks' values from those of others, which are not ours to change.
+    places = (
+        ("what tasks returned", XComModel, returned, "receipts", XComModel.key == XCOM_RETURN_KEY),
+        ("what tasks were given", RenderedTaskInstanceFields, rendered, "sendgrid_conn_id", None),
     )
-    count = 0
+    found: dict[str, int] = {}
     with create_session() as session:
-        for row in session.scalars(query):
-            after = blotted(row.value)
-            count += after != row.value
-            if not dry_run:
-                row.value = after
-    return count
+        for place, model, column, word, condition in places:
+            text = func.lower(cast(column, String))
+            query: Any = select(model).where(
+                text.contains(word), text.contains(address.lower(), autoescape=True)
+            )
+            found[place] = 0
+            for row in session.scalars(query if condition is None else query.where(condition)):
+                before = getattr(row, column.key)
+                after = _blotted(before, pattern)
+                found[place] += after != before
+                if not dry_run:
+                    setattr(row, column.key, after)
+    return found
+
+
+def _blotted(value: Any, pattern: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return pattern.sub(ERASED, value)
+    if isinstance(value, list):
+        return [_blotted(one, pattern) for one in value]
+    if isinstance(value, dict):
+        return {key: _blotted(one, pattern) for key, one in value.items()}
+    return value
 
 
 def _confirmed(args: Namespace) -> bool:

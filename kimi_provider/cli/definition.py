@@ -96,7 +96,7 @@ _RECIPIENT = _arg(
     "--recipient",
     metavar="ADDRESS",
     help="Instead of old files, blot out this address: in traces, journals, ledgers and reports, and"
-    " in what tasks returned",
+    " in what mailing tasks were given and returned",
 )
 _MATCH = _arg(
     "--match",

@@ -251,9 +251,10 @@ def test_what_alert_tasks_returned_is_blotted_out_too(chain, kimi):
     found = {row["place"]: row["found_in"] for row in dry.rows}
     assert found["storage"] >= 1
     assert found["what tasks returned"] == 1
+    assert found["what tasks were given"] == 1
     done = kimi("clean", "--recipient", "Operations@example.com", "--yes", "-o", "json")
     assert done.code == 0
     assert {row["place"]: row["found_in"] for row in done.rows} == found
     again = kimi("clean", "--recipient", "operations@example.com", "--dry-run", "-o", "json")
-    assert [row["found_in"] for row in again.rows] == [0, 0]
+    assert [row["found_in"] for row in again.rows] == [0, 0, 0]
     assert "operations@" not in done.out + done.err
