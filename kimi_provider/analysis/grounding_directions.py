@@ -52,7 +52,9 @@ _OUTSIDE = word_set("""
     by except besides unlike excluding przez oprócz poza
 """)
 _INVERTED = frozenset({"had", "were", "should"})
-_BEATING = frozenset({"beat", "beats", "beating", "bests", "bested", "trumps", "trumped", "bettered", "betters"})
+_BEATING = frozenset(
+    {"beat", "beats", "beating", "bests", "bested", "trumps", "trumped", "bettered", "betters"}
+)
 _NO_RISE = frozenset({"short", "with", "for"})
 _PACED = word_set("""
     slow slowed slows slowing speed speeds speeding sped speeded
@@ -65,8 +67,12 @@ _NOUN = re.compile(
 _NOUN_PL = re.compile(
     r"(?:wzrost|spad)(?:u|ek|ku|em|kiem|ki|y|owi|kowi)?|(?:popraw|podwyżk|obniżk|zwyżk|zniżk)[aęiąy]"
 )
-_TIME = re.compile(r"durat|time|days?\b|hours?\b|weeks?\b|dni\b|godzin|delay|wait|latenc|stay|czas|opóźn|oczekiw|trwan")
-_AGAINST = _BEATING | frozenset({"than", "niż", "od", "above", "below", "exceeds", "exceeded", "exceeding"})
+_TIME = re.compile(
+    r"durat|time|days?\b|hours?\b|weeks?\b|dni\b|godzin|delay|wait|latenc|stay|czas|opóźn|oczekiw|trwan"
+)
+_AGAINST = _BEATING | frozenset(
+    {"than", "niż", "od", "above", "below", "exceeds", "exceeded", "exceeding"}
+)
 
 
 class Objection(NamedTuple):

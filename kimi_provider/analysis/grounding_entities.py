@@ -122,6 +122,8 @@ def _is_exonym(sentence: Sentence, at: int, names: Names) -> bool:
     country = DEMONYMS.get(re.sub(r"s?['\u2019]?s?\Z", "", own), DEMONYMS.get(own))
     if country and all(part in names.words for part in country.split()):
         return True
+    if not sentence.polish:
+        return False
     for polish, english in EXONYMS_PL.items():
         parts = polish.split()
         mine = any(_inflects(own, part) for part in parts)

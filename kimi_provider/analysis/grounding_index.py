@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from kimi_provider.analysis.grounding_dates import month_names
@@ -46,6 +46,10 @@ class FactIndex:
     def __init__(self, sheet: FactSheet) -> None:
         self.sheet = sheet
         self.facts: dict[str, Fact] = {fact.id: fact for fact in sheet.facts}
+        # A sentence is asked about once for each of its claims.
+        self._rows_in = lru_cache(maxsize=256)(self._find_rows)
+        self._called_by = lru_cache(maxsize=256)(self._find_called)
+        self._labelled_in = lru_cache(maxsize=256)(self._find_labelled)
 
     @cached_property
     def cells(self) -> dict[str, Cell]:
@@ -144,8 +148,11 @@ class FactIndex:
         words = {word for label in labels for word in _WORD.findall(label.casefold())}
         return frozenset(word for word in words if word.endswith("s") and word[:_STEM] not in _GENERIC)
 
-    def labelled(self, words: Sequence[str]) -> set[int]:
+    def labelled(self, words: Sequence[str]) -> frozenset[int]:
         """Return the places of the words that are a label or a row's name, and claim nothing."""
+        return self._labelled_in(tuple(words))
+
+    def _find_labelled(self, words: tuple[str, ...]) -> frozenset[int]:
         places: set[int] = set()
         for at, word in enumerate(words):
             rows = (name for name, _, _ in self.rows.get(word, ()))
@@ -153,11 +160,14 @@ class FactIndex:
             for name in names:
                 if tuple(words[at : at + len(name)]) == name:
                     places.update(range(at, at + len(name)))
-        return places
+        return frozenset(places)
 
-    def rows_named(self, tokens: Iterable[Token]) -> set[tuple[str, int]]:
+    def rows_named(self, tokens: Iterable[Token]) -> frozenset[tuple[str, int]]:
         """Return the rows, as table id and number, whose names stand among the tokens."""
-        words = [word for token in tokens if token.is_word for word in _WORD.findall(token.lower)]
+        return self._rows_in(tuple(token.lower for token in tokens if token.is_word))
+
+    def _find_rows(self, spoken: tuple[str, ...]) -> frozenset[tuple[str, int]]:
+        words = [word for one in spoken for word in _WORD.findall(one)]
         found: dict[int, tuple[int, set[tuple[str, int]]]] = {}
         for at, word in enumerate(words):
             for name, table, number in self.rows.get(word, ()):
@@ -167,7 +177,7 @@ class FactIndex:
                         found[at] = (len(name), {(table.id, number)})
                     elif len(name) == length:
                         named.add((table.id, number))
-        return {row for _, named in found.values() for row in named}
+        return frozenset(row for _, named in found.values() for row in named)
 
     @cached_property
     def _by_stem(self) -> dict[str, set[str]]:
@@ -181,13 +191,16 @@ class FactIndex:
                     found[stem].add(fact.id)
         return found
 
-    def called(self, tokens: Sequence[Token]) -> list[Fact]:
+    def called(self, tokens: Sequence[Token]) -> Sequence[Fact]:
         """Return the facts that the tokens may speak of by name, without citing them."""
+        return self._called_by(tuple(token.lower for token in tokens if token.is_word))
+
+    def _find_called(self, words: tuple[str, ...]) -> tuple[Fact, ...]:
         votes: dict[str, int] = defaultdict(int)
-        for stem in {stem for token in tokens if token.is_word for stem in stems(token.lower)}:
+        for stem in {stem for word in words for stem in stems(word)}:
             for fact_id in self._by_stem.get(stem, ()):
                 votes[fact_id] += 1
-        named = self.rows_named(tokens)
+        named = self._rows_in(words)
         tables = {table for table, _ in named}
         best = max(votes.values(), default=0)
         chosen = []
@@ -197,7 +210,7 @@ class FactIndex:
                 continue
             if count == best and (cell is None) != bool(named):
                 chosen.append(self.facts[fact_id])
-        return chosen
+        return tuple(chosen)
 
 
 def stems(text: str) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from kimi_provider.analysis.grounding_dates import (
@@ -178,6 +178,7 @@ def _behind_its_label(label: str, name: str, text: str) -> str:
     return rf"{behind}|(?<=\bthe ){number}s?(?= (?:is|was|has|had|fleet|type|model|came|stands|stood)\b)"
 
 
+@lru_cache(maxsize=8192)
 def _needs_leave(phrase: str) -> bool:
     """Whether a phrase holds anything that a check could take offense at."""
     signs = any(unicodedata.category(c)[0] == "N" or c in "[]{}<>&`" for c in phrase)

@@ -88,7 +88,7 @@ def _unsurpassed(tokens: Sequence[Token], at: int) -> Extreme | None:
     behind = " ".join(token.lower for token in tokens[at + 1 : at + 6])
     if _ALL_OTHERS.search(behind) and not {"no", "not", "nie"}.intersection(before[-3:]):
         return _extreme(word)
-    if not _NOBODY.intersection(before) or "longer" == word and before[-1:] == ["no"]:
+    if not _NOBODY.intersection(before) or (word == "longer" and before[-1:] == ["no"]):
         return None
     return _extreme(word)
 

@@ -52,5 +52,5 @@ def strangers(sentence: Sentence, index: FactIndex) -> Iterator[Objection]:
 
 def _spelled(name: str, tokens: Sequence[Token]) -> bool:
     """Whether a row's name, or its first word, stands there with its capitals."""
-    first = name.split()[0].rstrip(",.")
+    first = name.split(maxsplit=1)[0].rstrip(",.")
     return any(token.text.removesuffix("'s").removesuffix("\u2019s") == first for token in tokens)

@@ -18,7 +18,7 @@ _TOKEN = re.compile(
     r"\[\[\s*[A-Za-z0-9_.-]+\s*(?:\|\s*\w+\s*)?\]\]"
     r"|[^\W_]+(?:['\u2019\-&][^\W_]+)*|[.!?\u2026\n]+|[,;:()\u2013\u2014\u201c\u201d\"/]"
 )
-_LONGEST = 150
+_LONGEST = 60
 """Tokens after which a sentence ends even without a mark: what is read costs by its square."""
 _ARTICLES = frozenset({"a", "i"})
 """Joining words in Polish; in English an article and a pronoun."""
@@ -42,7 +42,7 @@ class Token:
     @property
     def is_word(self) -> bool:
         """Whether it is a word of the text."""
-        return self.cited is None and self.text[0].isalnum()
+        return bool(self.lower) and self.text[0].isalnum()
 
 
 @dataclass

@@ -1,7 +1,5 @@
 """Units that a text puts beside references: those that print anyway, and those that are wrong."""
 
-# ruff: noqa: E501 — a pattern reads worse in pieces
-
 from __future__ import annotations
 
 import re
