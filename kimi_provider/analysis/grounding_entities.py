@@ -150,7 +150,9 @@ def _is_role(word: str, *, action: bool) -> bool:
     return action and word not in BRANDS and (word in COMMON or is_common(word))
 
 
-def _is_name_at_start(sentence: Sentence, at: int, names: Names) -> bool:
+def _is_name_at_start(  # noqa: PLR0911 — one way out for each piece of evidence
+    sentence: Sentence, at: int, names: Names
+) -> bool:
     """Whether the first word of a sentence is a name rather than a word with its capital."""
     token = sentence.tokens[at]
     if sentence.polish:

@@ -1,5 +1,7 @@
 """Places in a ranking that are claimed without a superlative: "tops the list", "no other is later"."""
 
+# ruff: noqa: E501 — a list or a pattern reads worse in pieces
+
 from __future__ import annotations
 
 import re

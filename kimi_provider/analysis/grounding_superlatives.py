@@ -102,7 +102,7 @@ def _claimed(  # noqa: PLR0911 — each way out is a use that is no superlative
     return found
 
 
-def _wrong(  # noqa: PLR0917 — its place among its neighbors
+def _wrong(  # noqa: PLR0911, PLR0917 — its place among its neighbors
     sentence: Sentence, index: FactIndex, at: int, extreme: Extreme, since: int, until: int
 ) -> str:
     tokens = sentence.tokens
@@ -131,7 +131,7 @@ def _wrong(  # noqa: PLR0917 — its place among its neighbors
             if other is None:
                 return ""
             cell = other
-        cell = _own_column(index, cell, tokens, at)
+        cell = _own_column(cell, tokens, at)
         fact = index.facts.get(_id(cell), fact)
         return _verdict(index, cell, fact, extreme, rank, among=among)
     return _wrong_by_name(index, clause, sentence, extreme, rank, among=among)
@@ -146,7 +146,7 @@ def _other_row(index: FactIndex, cell: Cell, clause: Sequence[Token]) -> Cell | 
     return None if row is None else Cell(cell.table, row, cell.column)
 
 
-def _own_column(index: FactIndex, cell: Cell, tokens: Sequence[Token], at: int) -> Cell:
+def _own_column(cell: Cell, tokens: Sequence[Token], at: int) -> Cell:
     """Return the cell of the same row whose column the words behind a superlative name.
 
     "North, with the most orders, earned [[…revenue]]" ranks North's orders, not its revenue.

@@ -1,5 +1,7 @@
 """Words that are written with a capital and name no outsider, and names that look like words."""
 
+# ruff: noqa: E501 — a list or a pattern reads worse in pieces
+
 from __future__ import annotations
 
 from typing import Final
