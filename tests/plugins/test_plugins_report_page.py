@@ -116,9 +116,8 @@ def test_the_application_describes_itself_to_nobody(server):
 def test_the_web_ui_gets_the_tab(server, token):
     answer = server.get("/api/v2/plugins", headers={"Authorization": f"Bearer {token('admin')}"})
     (plugin,) = [p for p in answer.json()["plugins"] if p["name"] == "kimi"]
-    assert plugin["fastapi_apps"] == [
-        {"app": "fastapi.applications.FastAPI", "url_prefix": "/kimi", "name": "Kimi"}
-    ]
+    prefixes = {app["name"]: app["url_prefix"] for app in plugin["fastapi_apps"]}
+    assert prefixes["Kimi"] == "/kimi"
     views = {view["destination"]: view for view in plugin["external_views"]}
     assert views["nav"]["href"] == "/kimi/reports"
     assert views["nav"]["url_route"] == "kimi"  # the links of tasks lead to /plugin/kimi/…
