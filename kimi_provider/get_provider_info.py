@@ -42,7 +42,9 @@ def get_provider_info() -> _Json:
                     "kimi_provider.operators.fetch",
                     "kimi_provider.operators.fetch_files",
                     "kimi_provider.operators.fetch_sql",
+                    "kimi_provider.operators.map_reduce",
                     "kimi_provider.operators.report",
+                    "kimi_provider.operators.slices",
                     "kimi_provider.operators.thinking",
                 ],
             },
@@ -63,7 +65,10 @@ def get_provider_info() -> _Json:
         ],
         "connection-types": [_kimi_connection(), _sendgrid_connection()],
         "email-backends": ["kimi_provider.notifications.email.send_email"],
-        "notifications": ["kimi_provider.notifications.sendgrid.SendGridNotifier"],
+        "notifications": [
+            "kimi_provider.notifications.owner.OwnerNotifier",
+            "kimi_provider.notifications.sendgrid.SendGridNotifier",
+        ],
         "task-decorators": [
             {"name": "kimi", "class-name": "kimi_provider.decorators.kimi.kimi_task"},
         ],

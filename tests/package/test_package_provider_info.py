@@ -36,6 +36,8 @@ KEYS = {
     "plugins",
     "cli",
     "config",
+    "email-backends",
+    "extra-links",
 }
 ROOMS = {
     "operators": BaseOperator,
@@ -204,12 +206,15 @@ def test_every_field_of_the_sendgrid_form_is_understood_by_the_client():
         "allowed_domains": "example.com, example.org",
         "subuser": "sub",
         "timeout": 7,
+        "sandbox_mode": True,
     }
-    assert set(fields) == set(extra)
+    # The key of the event webhook is read by the page that takes events, not by the client.
+    assert set(fields) == {*extra, "webhook_public_key"}
     config = SendGridConfig.from_connection(password="key", host="", extra=extra)
     assert config.host == SENDGRID_HOSTS["eu"]
     assert config.allowed_domains == ("example.com", "example.org")
-    for name in set(extra) - {"region", "allowed_domains"}:
+    assert config.sandbox
+    for name in set(extra) - {"region", "allowed_domains", "sandbox_mode"}:
         assert getattr(config, name) == extra[name]
     assert fields["region"]["schema"]["enum"] == list(SENDGRID_HOSTS)
 
@@ -219,9 +224,20 @@ def test_secrets_have_no_field_but_the_masked_password():
     for connection in INFO["connection-types"]:
         assert "password" not in connection["ui-field-behaviour"]["hidden-fields"]
         for name, field in connection["conn-fields"].items():
+            if "public" in name.split("_"):
+                continue
             assert field["schema"].get("format") == "password" or not any(
                 word in name.split("_") for word in words
             )
+
+
+def test_links_and_backends_are_there():
+    from airflow.sdk import BaseOperatorLink
+
+    for path in INFO["extra-links"]:
+        assert issubclass(_resolve(path), BaseOperatorLink)
+    for path in [*INFO["email-backends"], *INFO["cli"]]:
+        assert callable(_resolve(path))
 
 
 def test_decorators_make_tasks():
