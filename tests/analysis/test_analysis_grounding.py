@@ -280,3 +280,30 @@ def test_planted_lies_are_caught_and_the_honest_text_is_not(sheet, kind):
         lying = tell_lies(copy.deepcopy(honest), brief, seed=seed, kinds=(kind,))
         assert lying != honest
         assert check(AnalysisDraft.model_validate(lying), sheet) != ()
+
+
+# --- whose figure, which day -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("B6 was [[by_carrier.B6.delay]] late.", set()),
+        ("B6 was [[by_carrier.9E.delay]] late.", {Kind.ENTITY}),
+        ("Unlike B6, the other was [[by_carrier.9E.delay]] late.", set()),
+        ("B6 was later than [[by_carrier.9E.delay]].", set()),
+        ("On Friday, February 8, delays rose.", set()),
+        ("On Saturday, February 8, delays rose.", {Kind.DIGIT}),
+        ("W sobotę, 8 lutego, ruch był mały.", {Kind.DIGIT}),
+        ("Delays were [[day.delay.day_before.percent]] under the day before.", {Kind.DIRECTION}),
+        ("Staff were under pressure.", set()),
+    ],
+)
+def test_a_figure_is_its_own_rows_and_a_weekday_its_own_dates(sheet, text, found):
+    assert kinds(text, sheet) == found
+
+
+@pytest.mark.parametrize(("known", "found"), [("New York", set()), ("London", {Kind.ENTITY})])
+def test_a_place_may_have_its_polish_name(sheet, known, found):
+    text = "W Nowym Jorku opóźnienia były większe niż dzień wcześniej."
+    assert kinds(text, sheet, vocabulary=[f"Flights from {known}."]) == found
