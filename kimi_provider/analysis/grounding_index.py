@@ -141,12 +141,14 @@ class FactIndex:
 
     @cached_property
     def counted(self) -> frozenset[str]:
-        """Plural nouns that say what is counted: "flights" of "Flights scheduled"."""
-        labels = {
-            fact.label.partition(" \u2014 ")[0] for fact in self.facts.values() if fact.unit == "count"
+        """Plural nouns that may say what is counted: "flights" of "Flights scheduled"."""
+        words = {
+            word
+            for fact in self.facts.values()
+            for word in _WORD.findall(fact.label.partition(" \u2014 ")[0].casefold())
+            if word[:_STEM] not in _GENERIC
         }
-        words = {word for label in labels for word in _WORD.findall(label.casefold())}
-        return frozenset(word for word in words if word.endswith("s") and word[:_STEM] not in _GENERIC)
+        return frozenset(word if word.endswith("s") else f"{word}s" for word in words)
 
     def labelled(self, words: Sequence[str]) -> frozenset[int]:
         """Return the places of the words that are a label or a row's name, and claim nothing."""

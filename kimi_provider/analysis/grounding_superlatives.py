@@ -191,7 +191,11 @@ def _wrong_by_name(
 ) -> str:
     """Judge a superlative without a figure by the row and the column that its clause names."""
     named = index.rows_named(clause) or index.rows_named(sentence.tokens)
-    facts = index.called(clause) or index.called(sentence.tokens)
+    facts = index.called(clause)
+    if not facts:
+        facts = index.called(sentence.tokens)
+        # What is ranked has no name here, so which end of the column is meant is open: "most room".
+        extreme = "either" if extreme in {"max", "min"} else extreme
     cells = [cell for fact in facts if (cell := index.cells.get(fact.id))]
     if named and cells:
         verdicts = [

@@ -77,7 +77,7 @@ _BETWEEN = re.compile(
     re.IGNORECASE,
 )
 _BEFORE = re.compile(r"(?:([$\u20ac\u00a3\u00a5])|\b(USD|EUR|GBP|PLN|CHF|JPY|US\$))[\s\u00a0]?\Z")
-_NOUN = re.compile(r"\s([^\W\d_]{4,}s)\b(?!\s(?:value|values|share|rate)s?\b)")
+_NOUN = re.compile(r"\s([^\W\d_]{3,}s)\b(?!\s(?:value|values|share|rate)s?\b)")
 _SIGNS = {"$": "USD", "US$": "USD", "\u20ac": "EUR", "\u00a3": "GBP", "\u00a5": "JPY"}
 _CURRENCIES = frozenset({"USD", "EUR", "GBP", "PLN", "CHF", "JPY"})
 _DEGREES = frozenset({"celsius", "fahrenheit", "degrees"})
