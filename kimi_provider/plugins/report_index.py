@@ -10,7 +10,7 @@ from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from pydantic import BaseModel
-from sqlalchemy import String, and_, cast, func, or_, select
+from sqlalchemy import String, and_, cast, false, func, or_, select
 
 from kimi_provider.plugins.places import Place, as_model
 from kimi_provider.schemas import AlertResult, DeliveryStatus, ReportRef
@@ -214,9 +214,10 @@ def _narrowed(statement: Select[Any], wanted: Wanted) -> Select[Any]:
 
 def _has_status(status: str) -> ColumnElement[bool]:
     value, made = XComModel.value, XComModel.value.is_not(None)
-    empty = value["empty"].as_boolean()
+    # Reports of an earlier version may lack either.
+    empty = func.coalesce(value["empty"].as_boolean(), false())
     # An empty list is two characters, however the database spaces a full one.
-    broken = func.length(cast(value["failures"], String)) > len("[]")
+    broken = func.coalesce(func.length(cast(value["failures"], String)), 0) > len("[]")
     return {
         "complete": and_(made, ~empty, ~broken),
         "incomplete": and_(made, ~empty, broken),
