@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from kimi_provider.alerts.message import Message
     from kimi_provider.alerts.notice import Notice
+    from kimi_provider.alerts.recipients_from import Source
     from kimi_provider.alerts.sendgrid import SendGridClient
     from kimi_provider.storage import StoragePath
 
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 class SendGridNotifier(BaseNotifier):
     """Tells someone by mail, in callbacks, deadlines and approvals.
 
-    :param to: recipients: addresses with commas or semicolons between, or a list; each gets a mail of
-        their own. (templated)
+    :param to: recipients: addresses with commas or semicolons between, ``FromQuery``, ``FromVariable``,
+        ``FromFile`` (see :mod:`kimi_provider.alerts.recipients_from`), or a list of these; each gets a
+        mail of their own. (templated)
     :param subject: one line; by default what happened, and to which task. (templated)
     :param html_content: the HTML part; values put into it are escaped. By default a short notice: DAG,
-        run, task, try, class of the error, link to the log. (templated)
+        run, task, try, class of the error, link to the log; where a task failed, by the template
+        ``failure`` of ``templates/alerts``. (templated)
     :param text_content: the plain-text part; made from the HTML where only that is given. (templated)
     :param from_email: sender's address; by default the connection's. (templated)
     :param from_name: sender's name; by default the connection's. (templated)
@@ -62,7 +65,7 @@ class SendGridNotifier(BaseNotifier):
     def __init__(
         self,
         *,
-        to: str | Iterable[str],
+        to: str | Source | Iterable[str | Source],
         subject: str | None = None,
         html_content: str | None = None,
         text_content: str | None = None,
@@ -103,6 +106,7 @@ class SendGridNotifier(BaseNotifier):
         dag = context.get("dag")
         # dag.test() calls a DAG's callbacks with a serialized DAG, which has no environment.
         environment = jinja_env or self.get_template_env(dag=dag if isinstance(dag, DAG) else None)
+        self.to = copy.deepcopy(self.to)  # Airflow renders what a query or a file is named by in place
         for field in self.template_fields:
             value = getattr(self, field)
             if field == "html_content" and isinstance(value, str):
@@ -144,25 +148,36 @@ class SendGridNotifier(BaseNotifier):
 
     async def _deliver(self, client: SendGridClient, context: Context) -> None:
         from kimi_provider.alerts.ledger import message_id
+        from kimi_provider.hooks.recipients import read_recipients
 
         notice = _notice(context)
-        message = self._message(client, notice)
+        message = await self._message(client, notice, context.get("dag"))
         place = (notice.dag_id, notice.run_id or "", notice.task_id or "", notice.try_number or 0)
+        people = await asyncio.to_thread(read_recipients, self.to)
         with tempfile.TemporaryDirectory(prefix="kimi-notice-") as ledger:
             await client.deliver(
                 message,
-                self.to,
+                people,
                 message_id=message_id(*place, content=message.sha256),
                 ledger=cast("StoragePath", Path(ledger)),
             )
 
-    def _message(self, client: SendGridClient, notice: Notice) -> Message:
+    async def _message(self, client: SendGridClient, notice: Notice, dag: object) -> Message:
+        from airflow.sdk import DAG
+
         from kimi_provider.alerts.addresses import one_line
+        from kimi_provider.alerts.message import InlineFile
         from kimi_provider.alerts.plain import html_of_text, text_of_html
+        from kimi_provider.hooks.failure_notice import draw_failure
 
         html, text = self.html_content, self.text_content
+        images: tuple[InlineFile, ...] = ()
         if html is None and text is None:
             html, text = notice.html, notice.text
+            drawn = await draw_failure(notice, dag if isinstance(dag, DAG) else None)
+            if drawn is not None:
+                html, text = drawn.html, drawn.text
+                images = tuple(InlineFile(p.content_id, p.png, p.media_type) for p in drawn.pictures)
         if html is None:
             html = html_of_text(str(text))
         if text is None:
@@ -171,6 +186,7 @@ class SendGridNotifier(BaseNotifier):
             subject=notice.subject if self.subject is None else one_line(str(self.subject)),
             html=str(html),
             text=str(text),
+            images=images,
             from_email=self.from_email,
             from_name=self.from_name,
             reply_to=self.reply_to,

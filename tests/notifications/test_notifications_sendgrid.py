@@ -5,6 +5,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -13,12 +14,14 @@ import pytest
 from airflow.sdk import DAG, BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
+from kimi_provider.alerts.recipients_from import FromVariable
 from kimi_provider.exceptions import ConfigurationError, DeliveryError, SourceError
 from kimi_provider.notifications.sendgrid import SendGridNotifier
 from kimi_provider.testing import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # What dag.test() hands to a DAG's callbacks has no template environment.
 SERIALIZED = SimpleNamespace(dag_id="sales", render_template_as_native_obj=False)
@@ -150,8 +153,9 @@ def test_advice_of_our_own_errors_reaches_the_owner(simulator: Simulator) -> Non
     wrapped.__cause__ = SourceError("The column 'dep_delay' is missing; the source has: a, b.")
     SendGridNotifier(to="owner@example.org")(of_task(wrapped))
     (mail,) = simulator.mailbox.messages
-    assert "What to do: The column 'dep_delay' is missing; the source has: a, b." in mail.text
-    assert "Error: AirflowFailException" in mail.text
+    assert "WHAT TO DO" in mail.text
+    assert "The column 'dep_delay' is missing; the source has: a, b." in " ".join(mail.text.split())
+    assert "\nAirflowFailException\n" in mail.text
 
 
 @pytest.mark.parametrize(
@@ -239,3 +243,66 @@ def test_a_dag_takes_it_as_a_callback() -> None:
     ) as dag:
         pass
     assert dag.has_on_failure_callback
+
+
+def test_a_failure_is_drawn_by_its_template_and_told_without_it(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    monkeypatch.setenv("AIRFLOW__KIMI__TEMPLATES_PATH", str(tmp_path))
+    (tmp_path / "alerts").mkdir()
+    SendGridNotifier(to="owner@example.org")(of_task(ValueError()))
+    (tmp_path / "alerts" / "failure.html.j2").write_text("<b>Own: {{ doc.headline }}</b>")
+    SendGridNotifier(to="owner@example.org")(of_task(ValueError()))
+    (tmp_path / "alerts" / "failure.html.j2").write_text("{{ broken")
+    SendGridNotifier(to="owner@example.org")(of_task(ValueError()))
+    first, second, third = simulator.mailbox.messages
+    assert "Attempt: 2" in first.text
+    assert "Own: " in second.html
+    assert "Error: ValueError" in third.text
+    assert "sent plain" in caplog.text
+
+
+def test_recipients_can_be_kept_elsewhere(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_OWNERS_SALES", "ann@example.org\nbob@example.org")
+    source = FromVariable("owners_{{ ti.dag_id }}")
+    notifier = SendGridNotifier(to=source)
+    notifier(of_task(ValueError()))
+    assert sorted(mail.to for mail in simulator.mailbox) == [("ann@example.org",), ("bob@example.org",)]
+    assert source.key == "owners_{{ ti.dag_id }}"
+
+
+def test_the_triggerer_tells_of_a_missed_deadline(simulator: Simulator) -> None:
+    from airflow.triggers.callback import CallbackTrigger
+
+    context = {"dag_run": {"dag_id": "sales", "dag_run_id": "r1"}, "deadline": {"id": "1"}}
+    trigger = CallbackTrigger(
+        "kimi_provider.notifications.sendgrid.SendGridNotifier",
+        {"to": "owner@example.org", "context": context},
+    )
+
+    async def events() -> list[str]:
+        return [str(event.payload["state"]) async for event in trigger.run()]
+
+    assert asyncio.run(events())[-1] == "success"
+    assert simulator.mailbox.messages[0].subject == "[Airflow] sales missed a deadline"
+
+
+def test_an_approval_is_asked_for(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.providers.standard.operators import hitl
+    from airflow.sdk.exceptions import TaskDeferred
+
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
+    operator = hitl.ApprovalOperator(
+        task_id="report",
+        subject="Send the report?",
+        dag=DAG("sales", schedule=None),
+        notifiers=SendGridNotifier(
+            to="boss@example.org", subject="{{ task.subject }}", text_content="x"
+        ),
+    )
+    context = of_task(None, "running", task=operator)
+    context["ti"].id = uuid.uuid4()
+    with pytest.raises(TaskDeferred):
+        operator.execute(context)
+    (mail,) = simulator.mailbox.messages
+    assert (mail.to, mail.subject) == (("boss@example.org",), "Send the report?")
