@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -40,6 +41,11 @@ FILE = "approval.json"
 REPORT_KEY = "kimi_report"
 """Key of the XCom with the report as it is to be sent; the report's page shows it."""
 
+# GitHub's Markdown, as Airflow prints it, makes a link of what looks like an address.
+_BARE_LINK = re.compile(
+    r"(?<=http:)(?<!\]\(http:)(?=//)|(?<=https:)(?<!\]\(https:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE
+)
+_WORD_JOINER = "\N{WORD JOINER}"
 _LONGEST_PREVIEW = 30_000
 _SHOWN_RECIPIENTS = 10
 
@@ -274,7 +280,7 @@ def those_told(opening: Opening, to: str | Sequence[str], settings: AlertSetting
         if receiver is not None and not isinstance(receiver, Mail):
             told.append(item.receiver)
         elif item.receiver == MAIL or isinstance(receiver, Mail):
-            told += addresses.split(",") if isinstance(addresses, str) else addresses
+            told += re.split("[,;]", addresses) if isinstance(addresses, str) else map(str, addresses)
     return list(dict.fromkeys(one.strip() for one in told if one.strip()))
 
 
@@ -340,7 +346,7 @@ def _preview(report: ReportRef | None) -> str:
     if report.markdown_uri is None:
         text = read_text(open_uri(report.text_uri))[:_LONGEST_PREVIEW]
         return "\n".join(f"    {line}" for line in text.splitlines())
-    text = read_text(open_uri(report.markdown_uri))
+    text = _BARE_LINK.sub(_WORD_JOINER, read_text(open_uri(report.markdown_uri)))
     if len(text) <= _LONGEST_PREVIEW:
         return text
     return f"{text[:_LONGEST_PREVIEW].rpartition(chr(10))[0]}\n\n…"

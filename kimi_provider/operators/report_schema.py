@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from dataclasses import MISSING, fields
@@ -114,6 +113,8 @@ class _Check:
         self, key: Key, given: Mapping[str, Any], known: Iterable[str], needed: Iterable[str] = ()
     ) -> None:
         """Find unknown keys, with what may have been meant, and missing ones."""
+        import difflib
+
         names = list(known)
         for name in given:
             if name not in names:

@@ -265,6 +265,16 @@ def test_markup_from_data_is_text_in_the_preview(made, chain, asked, simulator):
     assert "](https://evil.example)" not in body.replace("\\]", "")
 
 
+def test_an_address_in_the_data_is_no_link_in_the_preview(made, chain, asked):
+    chain.report(title="See https://evil.example or www.evil.example")
+    with pytest.raises(TaskAwaitingInput):
+        made()
+    body = asked()[-1].body
+    assert "evil.example" in body
+    assert "https://evil" not in body.partition("---")[2]
+    assert "www.evil" not in body.partition("---")[2]
+
+
 @pytest.mark.parametrize(
     ("when", "severity", "score", "written", "asks"),
     [
