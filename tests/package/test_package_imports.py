@@ -26,7 +26,7 @@ HEAVY = {
     "uvicorn",
     "vl_convert",
 }
-MOST_NEW_MODULES = 48
+MOST_NEW_MODULES = 60
 
 
 def _new_modules(base, code):
