@@ -118,7 +118,7 @@ def reports(session: Session, dag_ids: Collection[str], wanted: Wanted) -> tuple
 
 def _runs(
     dag_ids: Collection[str], wanted: Wanted, cursor: _Cursor | None, past: bool, size: int
-) -> Select[Any]:
+) -> Select[int, datetime]:
     """Select the next runs.
 
     :param past: whether the cursor's run itself has been looked at whole.
