@@ -5,8 +5,6 @@ or what the clause calls by name. Where that is not clear nothing is held agains
 wrong now and then is soon switched off.
 """
 
-
-
 from __future__ import annotations
 
 import re
