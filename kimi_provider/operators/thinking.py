@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from decimal import Decimal
 
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
     from kimi_provider.analysis.budget import Budget
     from kimi_provider.analysis.caller import Caller
@@ -48,7 +48,7 @@ class KimiOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("kimi_conn_id", "model", "fallback_conn_ids", "max_cost_usd")
-    operator_extra_links = (KimiTraceLink(),)
+    operator_extra_links: tuple[BaseOperatorLink, ...] = (KimiTraceLink(),)
     ui_color = "#e6f4ea"
 
     def __init__(

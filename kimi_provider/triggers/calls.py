@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from kimi_provider.hooks.kimi import KimiHook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+# A start takes some 6 ms of the loop: a thousand at once would stop it for seconds.
+_APART = 0.01
+
+# Seconds between two lines about a call: a thousand share one loop, and a line costs a millisecond.
+_SELDOM = 30.0
 
 
 class KimiCallTrigger(BaseTrigger):
@@ -96,6 +104,7 @@ class KimiCallTrigger(BaseTrigger):
         from kimi_provider.hooks.failure import describe_failure
         from kimi_provider.hooks.storage import open_uri
 
+        await _turn()
         hook = KimiHook(self.kimi_conn_id, model=self.model, fallback_conn_ids=self.fallback_conn_ids)
         path = await asyncio.to_thread(open_uri, self.calls_uri)
         calls = await asyncio.to_thread(load_calls, path)
@@ -105,10 +114,35 @@ class KimiCallTrigger(BaseTrigger):
             # The task writes the trace, from what the journal has then.
             trace=Trace(),
             budget=Budget(max_cost_usd=self.max_cost_usd),
-            on_progress=self.log.info,
+            on_progress=_seldom(self.log.info),
             repeat_interrupted=self.on_restart == "resubmit",
         ) as caller:
             failures = await make_all(caller, calls)
             usage = caller.usage.model_dump(mode="json")
         told = {name: describe_failure(error) for name, error in failures.items()}
         return {"calls_uri": self.calls_uri, "failures": told, "usage": usage}
+
+
+_next_start: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()
+
+
+async def _turn() -> None:
+    """Wait until this trigger may start, so that many do not start at once."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    start = max(now, _next_start.get(loop, now))
+    _next_start[loop] = start + _APART
+    await asyncio.sleep(start - now)
+
+
+def _seldom(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Pass a line on now and then, and drop those between."""
+    told = time.monotonic()
+
+    def pass_on(line: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= _SELDOM:
+            told = time.monotonic()
+            tell(line)
+
+    return pass_on

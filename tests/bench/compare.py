@@ -248,3 +248,21 @@ def charting(rounds: int) -> dict[str, Figures]:
     table("Charts as PNG, 1,184 px wide: a line, bars, a heat map", head, rows)
     note_failures(results)
     return results
+
+
+def waiting() -> dict[str, Figures]:
+    """What calls cost that wait in one triggerer's loop; one round, since it takes long."""
+    results = {count: start("waiting.py", count, 20, 1) for count in (100, 1000)}
+    rows = [
+        [
+            f"{count:,}",
+            *(number(figures, "answered"), number(figures, "cpu", "{:.1f}")),
+            *(number(figures, "wall", "{:.1f}"), number(figures, "mib")),
+            *(number(figures, key) for key in ("p50", "p99", "max")),
+        ]
+        for count, figures in results.items()
+    ]
+    head = ["triggers", "answered", "CPU s", "wall s", "MiB more", "lag p50 ms", "p99", "max"]
+    table("Calls in one triggerer's loop, each streaming 21 events, one a second", head, rows)
+    note_failures({f"{count} triggers": figures for count, figures in results.items()})
+    return {str(count): figures for count, figures in results.items()}

@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 import tempfile
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
@@ -26,12 +27,24 @@ from compare import (
     plain_calls,
     reports,
     streams,
+    waiting,
 )
 from processes import loopback
 from report import LABELS, Figures, say
 
 NEEDS = {"openai": "openai", "openai-raised": "openai", "pydantic-ai": "pydantic_ai"}
-SECTIONS = ("stream", "plain", "memory", "held", "imports", "grounding", "fetch", "charts", "report")
+SECTIONS = (
+    "stream",
+    "plain",
+    "memory",
+    "held",
+    "imports",
+    "grounding",
+    "fetch",
+    "charts",
+    "report",
+    "waiting",
+)
 
 
 def installed(name: str) -> bool:
@@ -112,12 +125,17 @@ def main() -> int:
         if "held" in given.only:
             peers = [peer for peer in here if peer != "kimi-whole"]
             results["held"] = in_flight(url, peers, given.calls)
-        alone = {"imports": imports, "charts": charting, "fetch": fetching, "report": reports}
+        alone = {
+            "imports": partial(imports, given.rounds),
+            "charts": partial(charting, given.rounds),
+            "fetch": partial(fetching, given.rounds),
+            "report": partial(reports, given.rounds),
+            "grounding": grounding,
+            "waiting": waiting,
+        }
         for section in given.only:
             if section in alone:
-                alone[section](given.rounds)
-        if "grounding" in given.only:
-            grounding()
+                alone[section]()
     return 0 if bars(results, given.calls) else 1
 
 
