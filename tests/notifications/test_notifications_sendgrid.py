@@ -289,10 +289,10 @@ def test_the_triggerer_tells_of_a_missed_deadline(simulator: Simulator) -> None:
 
 def test_an_approval_is_asked_for(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.providers.standard.operators import hitl
-    from airflow.sdk.exceptions import TaskDeferred
+    from airflow.sdk.exceptions import TaskAwaitingInput
 
     monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
-    operator = hitl.ApprovalOperator(
+    report = hitl.ApprovalOperator(
         task_id="report",
         subject="Send the report?",
         dag=DAG("sales", schedule=None),
@@ -300,9 +300,10 @@ def test_an_approval_is_asked_for(simulator: Simulator, monkeypatch: pytest.Monk
             to="boss@example.org", subject="{{ task.subject }}", text_content="x"
         ),
     )
-    context = of_task(None, "running", task=operator)
+    context = of_task(None, "running", task=report)
     context["ti"].id = uuid.uuid4()
-    with pytest.raises(TaskDeferred):
-        operator.execute(context)
+    context["task_instance"] = context["ti"]
+    with pytest.raises(TaskAwaitingInput):
+        report.execute(context)
     (mail,) = simulator.mailbox.messages
     assert (mail.to, mail.subject) == (("boss@example.org",), "Send the report?")
