@@ -14,7 +14,7 @@ from kimi_provider.storage import read_bytes
 
 router = APIRouter(dependencies=READ)
 
-_ANALYSES = {"KimiAnalyzeOperator", "KimiReviewOperator"}
+_ANALYSIS = "KimiAnalyzeOperator"
 _GONE = "The report is no longer in storage."
 _OUTSIDE = "The report lies outside of the provider's storage ([kimi] storage_path)."
 
@@ -60,7 +60,7 @@ def view(place: FoundPlace, session: SessionDep) -> Response:
         analyses=[
             one
             for one in places_of_run(session, place.dag_id, place.run_id)
-            if one.operator in _ANALYSES and one.goes_with(place)
+            if one.operator == _ANALYSIS and one.goes_with(place)
         ],
     )
 
