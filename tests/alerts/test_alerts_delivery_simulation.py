@@ -183,6 +183,7 @@ class Series:
     service: Service = field(default_factory=Service)
     items: dict[str, Any] = field(default_factory=dict)
     progress: dict[str, str] = field(default_factory=dict)
+    order: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     now: datetime = START
 
@@ -332,6 +333,8 @@ class Series:
         unsaid: Counter[tuple[str, str]] = Counter()
         for item_id, (run_id, item) in self.items.items():
             mail = message_id("d", run_id, "alert", -1, content=item_id)
+            number = int(run_id.removeprefix("run").removeprefix("calm"))
+            self.order[mail] = number + RUNS_IN_A_SERIES * run_id.startswith("calm")
             folder = ledger_of_mail(mail)
             for person in PEOPLE:
                 entry = None if folder is None else Ledger(folder, mail).read(Recipient(person))
@@ -356,7 +359,8 @@ class Series:
     def judge_words(self, values: dict[str, int], unsaid: Counter[tuple[str, str]]) -> None:
         """Hold what each recipient has heard against what held, and against what is on record."""
         said: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for _, person, words in self.service.taken:
+        # In the order of the runs: a retry of an old one can still send what one recipient has missed.
+        for _, person, words in sorted(self.service.taken, key=lambda one: self.order[one[0]]):
             for rule, status in words:
                 said[person, rule].append(status)
         for person in PEOPLE:
