@@ -8,6 +8,8 @@ go into a Parquet file of raw values first, over which the types are found. Memo
 
 from __future__ import annotations
 
+import sys
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -50,6 +52,9 @@ class UnreadableError(Exception):
     """CSV files that DuckDB does not read as they are."""
 
 
+_AS_TEXT: Final = " ->> '$'"
+
+
 class Spool:
     """Collects rows, then writes them as Parquet.
 
@@ -71,6 +76,7 @@ class Spool:
         self._columns: dict[str, Raw] = {}
         self._folded: dict[str, str] = {}
         self._encoder = msgspec.json.Encoder(decimal_format="number")
+        self._long: set[str] = set()
         self._largest = _SMALLEST_BUFFER
         self._files: list[PlainCsv] = []
         self.rows = 0
@@ -90,7 +96,7 @@ class Spool:
                 if not row.keys() <= self._columns.keys():
                     self._admit(row)
                 start = len(lines)
-                self._encoder.encode_into(row, lines, -1)
+                self._encoder.encode_into(self._without_long_numbers(row), lines, -1)
                 size = len(lines) - start
                 if size > self._largest:
                     self._largest = size
@@ -104,6 +110,21 @@ class Spool:
                     self.bytes += file.write(lines)
                     lines.clear()
             self.bytes += file.write(lines)
+
+    def _without_long_numbers(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a row with decimals as texts where a double has not their digits.
+
+        DuckDB reads each number in JSON as a double; a column of such texts is read as one of CSV.
+        """
+        long = {
+            name: str(value)
+            for name, value in row.items()
+            if type(value) is Decimal and len(value.as_tuple().digits) > sys.float_info.dig
+        }
+        if not long:
+            return row
+        self._long |= long.keys()
+        return {**row, **long}
 
     def add_file(self, file: PlainCsv) -> None:
         """Take the rows of a CSV file; none may be added in another way.
@@ -236,7 +257,9 @@ class Spool:
             parts = [file.select(self._columns) for file in self._files]
             rows = " UNION ALL ".join(parts)
         elif self.rows:
-            named = ", ".join(f"{quoted(name)} AS {raw.name}" for name, raw in self._columns.items())
+            for name in self._long:
+                self._columns[name] = Raw(self._columns[name].name, untyped=True)
+            named = ", ".join(self._named(name, raw) for name, raw in self._columns.items())
             # All of its columns are named, so nothing is sampled and nothing guessed.
             struct = ", ".join(f"{literal(name)}: '{kind}'" for name in self._columns)
             options = f"columns = {{{struct}}}, maximum_object_size = {self._largest + 1}"
@@ -246,6 +269,9 @@ class Spool:
             columns = ", ".join(f"NULL::{kind} AS {raw.name}" for raw in self._columns.values())
             rows = f"SELECT {columns} WHERE false"
         connection.execute(f"CREATE VIEW rows AS {rows}")
+
+    def _named(self, name: str, raw: Raw) -> str:
+        return f"{quoted(name)}{_AS_TEXT if name in self._long else ''} AS {raw.name}"
 
     def _write_guessed(
         self, connection: DuckDBPyConnection, types: Mapping[str, str], file: Path

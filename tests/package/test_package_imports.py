@@ -27,6 +27,8 @@ HEAVY = {
     "vl_convert",
 }
 MOST_NEW_MODULES = 60
+# Of all operators by themselves: small files of this package, and nothing of another one.
+MOST_OF_OPERATORS = 40
 
 
 def _new_modules(base, code):
@@ -57,6 +59,14 @@ def added(root):
     return _new_modules(
         "from airflow.sdk import BaseOperator", "\n".join(f"import {name}" for name in names)
     )
+
+
+def test_all_operators_add_few_modules(root):
+    code = "\n".join(f"import {name}" for name in _names(root, "operators"))
+    added = _new_modules("from airflow.sdk import BaseOperator", code)
+    outside = [name for name in added if name.partition(".")[0] != "airflow"]
+    assert "kimi_provider.operators.analyze" in outside
+    assert len(outside) <= MOST_OF_OPERATORS, outside
 
 
 def test_all_that_a_dag_imports_adds_few_modules(added):
