@@ -57,9 +57,17 @@ def kimi(capsys):
     return run
 
 
+@pytest.fixture
+def chain(ran_chain, monkeypatch):
+    """Give the one run of the example DAG, with the simulator's connections for this test alone."""
+    for name, value in ran_chain.simulator.connections().items():
+        monkeypatch.setenv(name, value)
+    return ran_chain
+
+
 @pytest.fixture(scope="session")
-def chain(airflow_db, tmp_path_factory):
-    """Run the example DAG once, with the simulator's connections."""
+def ran_chain(airflow_db, tmp_path_factory):
+    """Run the example DAG once."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     from airflow.sdk import timezone
@@ -67,6 +75,7 @@ def chain(airflow_db, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli-dags")
     file = folder / "flights.py"
     shutil.copy(ROOT / "dags" / "example_flight_report.py", file)
+    # Undone before the first test: later ones, of other folders too, must not find these connections.
     with Simulator() as simulator, pytest.MonkeyPatch.context() as patch:
         for name, value in simulator.connections().items():
             patch.setenv(name, value)
@@ -76,6 +85,7 @@ def chain(airflow_db, tmp_path_factory):
         sync_bag_to_db(bag, "dags-folder", None)
         run = bag.dags[DAG_ID].test(logical_date=timezone.datetime(2013, 2, 8))
         assert str(run.state) == "success"
+        patch.undo()
         yield Chain(run.run_id, simulator, file)
 
 
