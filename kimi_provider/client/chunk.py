@@ -28,9 +28,10 @@ class CallDelta(msgspec.Struct):
 
 
 class Delta(msgspec.Struct):
-    """What a chunk adds to the answer, or the whole message."""
+    """What a chunk adds to the answer, or the whole message; ``refusal`` is said instead of it."""
 
     content: str | None = None
+    refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: Any = None
@@ -38,13 +39,14 @@ class Delta(msgspec.Struct):
 
 
 class Choice(msgspec.Struct):
-    """One of the answers; ``usage`` is where Moonshot puts it."""
+    """One of the answers; ``usage`` is where Moonshot puts it, ``error`` where OpenRouter does."""
 
     index: int | None = None
     delta: Delta | None = None
     message: Delta | None = None
     finish_reason: str | None = None
     usage: dict[str, Any] | None = None
+    error: Any = None
 
 
 class Chunk(msgspec.Struct):
@@ -86,6 +88,7 @@ def _choice(value: dict[str, Any]) -> Choice:
         message=_delta(value.get("message")),
         finish_reason=_text(value.get("finish_reason")),
         usage=_object(value.get("usage")),
+        error=value.get("error"),
     )
 
 
@@ -95,6 +98,7 @@ def _delta(value: object) -> Delta | None:
     calls = value.get("tool_calls")
     return Delta(
         content=_parts(value.get("content")),
+        refusal=_text(value.get("refusal")),
         reasoning_content=_parts(value.get("reasoning_content")),
         reasoning=_parts(value.get("reasoning")),
         reasoning_details=value.get("reasoning_details"),

@@ -32,6 +32,12 @@ _WIRE = 16
 # Seconds to wait for what may come after [DONE], and after a finish reason (usage, [DONE]).
 _DRAIN = 1.0
 _GRACE = 10.0
+# What gateways call the end of an answer whose maker failed in the middle of it.
+_FAILED = {"error", "network_error", "insufficient_system_resource"}
+_BROKEN_OFF = "the model's provider failed in the middle of the answer"
+_BOM = b"\xef\xbb\xbf"
+# As much of a body as tells an event stream ("event:") from JSON.
+_TELLING = 6
 _decode = msgspec.json.Decoder(Chunk).decode
 
 
@@ -69,14 +75,20 @@ class Exchange:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "text/event-stream":
             await self._stream(event_packets(response))
-            return
+        else:
+            await self._told_apart(response, kind)
+        if self._assembler.failure or self._assembler.finish_reason in _FAILED:
+            raise self._error({"error": self._assembler.failure or {"message": _BROKEN_OFF}})
+
+    async def _told_apart(self, response: httpx.Response, kind: str) -> None:
+        """Read a body that does not say that it is an event stream, but may be one."""
         source = packets(response, self._max_bytes * _WIRE, idle=self._idle)
         head = b""
         async for packet in source:
-            head = (head + packet).lstrip() if not head else head + packet
-            if head:
+            head = (head + packet).lstrip().removeprefix(_BOM)
+            if len(head) >= _TELLING:
                 break
-        if head.startswith((b"data:", b"event:", b":", b"id:")):
+        if head.startswith((b"data:", b"event:", b":", b"id:", b"retry:")):
             await self._stream(source, head)
             return
         pieces, size = [head], len(head)

@@ -14,14 +14,16 @@ from kimi_provider.client.messages import ToolCall
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_SECTION = "<|tool_calls_section_begin|>"
-_SECTION_END = "<|tool_calls_section_end|>"
+# Some checkpoints write the section in the singular; vLLM's parser knows both too.
+_SECTIONS = ("<|tool_calls_section_begin|>", "<|tool_call_section_begin|>")
+_SECTION_ENDS = ("<|tool_calls_section_end|>", "<|tool_call_section_end|>")
 _CALL = "<|tool_call_begin|>"
 _ARGUMENTS = "<|tool_call_argument_begin|>"
 _CALL_END = "<|tool_call_end|>"
 _THINK = "<think>"
 _THINK_END = "</think>"
-_MARKERS = (_SECTION, _CALL, _THINK, _THINK_END)
+_OPENINGS = (*_SECTIONS, _CALL)
+_MARKERS = (*_OPENINGS, _THINK, _THINK_END)
 
 
 class Healed(NamedTuple):
@@ -41,14 +43,8 @@ def heal(text: str, tools: Collection[str], *, thoughts: bool) -> Healed:
     if "<" not in text:
         return Healed(text, "", (), 0)
     thought, count = "", 0
-    if thoughts and _THINK_END in text:
-        # The chat template may have put the opening marker into the prompt.
-        before, after = text.split(_THINK_END, 1)
-        thought, text = before.strip().removeprefix(_THINK).strip(), after.lstrip("\n")
-        count = 1
-    elif thoughts and text.lstrip().startswith(_THINK):
-        # Cut while thinking: all of it is a thought, and nothing of it an answer.
-        thought, text, count = text.lstrip().removeprefix(_THINK).strip(), "", 1
+    if thoughts:
+        text, thought, count = _without_thoughts(text)
     calls: list[ToolCall] = []
     kept: list[str] = []
     position = 0
@@ -64,16 +60,37 @@ def heal(text: str, tools: Collection[str], *, thoughts: bool) -> Healed:
     return Healed(rest.rstrip() if calls else rest, thought, tuple(calls), count + len(calls))
 
 
+def _without_thoughts(text: str) -> tuple[str, str, int]:
+    """Return the text without its thoughts, the thoughts, and how many there were."""
+    found: list[str] = []
+    kept: list[str] = []
+    while (end := text.find(_THINK_END)) >= 0:
+        start = text.find(_THINK, 0, end)
+        if start < 0 and found:
+            break  # a word about the marker, as nothing was opened
+        # The chat template may have put the first opening marker into the prompt.
+        kept.append(text[: max(start, 0)] if kept or text[: max(start, 0)].strip() else "")
+        found.append(text[start + len(_THINK) : end] if start >= 0 else text[:end])
+        text = text[end + len(_THINK_END) :].lstrip("\n")
+    if text.lstrip().startswith(_THINK):
+        # Cut while thinking, or went over to calling tools without closing: none of it is an answer.
+        start = _first(text, 0)
+        found.append(text[: start if start >= 0 else len(text)].lstrip().removeprefix(_THINK))
+        text = text[start:] if start >= 0 else ""
+    thought = "\n".join(filter(None, (piece.strip() for piece in found)))
+    return "".join([*kept, text]), thought, len(found)
+
+
 def _first(text: str, position: int) -> int:
-    hits = [hit for marker in (_SECTION, _CALL) if (hit := text.find(marker, position)) >= 0]
+    hits = [hit for marker in _OPENINGS if (hit := text.find(marker, position)) >= 0]
     return min(hits, default=-1)
 
 
 def _section(text: str, start: int, tools: Collection[str]) -> tuple[list[ToolCall] | None, int]:
     """Return the calls at ``start`` and where they end; ``None`` where they are no declared tools'."""
     calls: list[ToolCall] = []
-    sectioned = text.startswith(_SECTION, start)
-    position = start + (len(_SECTION) if sectioned else 0)
+    section = next((marker for marker in _SECTIONS if text.startswith(marker, start)), "")
+    position = start + len(section)
     while text.startswith(_CALL, begin := _skip_blank(text, position)):
         middle = text.find(_ARGUMENTS, begin)
         end = text.find(_CALL_END, middle) if middle >= 0 else -1
@@ -87,8 +104,9 @@ def _section(text: str, start: int, tools: Collection[str]) -> tuple[list[ToolCa
         calls.append(ToolCall(call_id, name, text[middle + len(_ARGUMENTS) : end].strip()))
         position = end + len(_CALL_END)
     closing = _skip_blank(text, position)
-    if sectioned and text.startswith(_SECTION_END, closing):
-        position = closing + len(_SECTION_END)
+    for end_marker in _SECTION_ENDS if section else ():
+        if text.startswith(end_marker, closing):
+            position = closing + len(end_marker)
     return (calls or None), position
 
 

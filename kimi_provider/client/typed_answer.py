@@ -125,9 +125,8 @@ def _asking(request: ChatRequest, name: str, schema: dict[str, Any], *, native: 
 
 def _usable(result: ChatResult) -> str:
     if result.truncated:
-        reason = "max_tokens was reached" if result.finish_reason == "length" else "the stream was cut"
         raise TruncatedAnswerError(
-            f"The structured answer is not whole: {reason}. Raise max_tokens, or ask for less."
+            f"The structured answer is not whole: {result.cut_by}. Raise max_tokens, or ask for less."
         )
     if not result.text.strip():
         raise EmptyAnswerError(
