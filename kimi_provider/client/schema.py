@@ -222,7 +222,7 @@ class _Normalizer:
             if key not in {"anyOf", "oneOf", "discriminator", "$defs", "definitions", "$id", "$schema"}
         }
         if rest:
-            parts = [merge(rest, self._open(part, place)) for part in parts]
+            parts = self._narrowed(parts, rest, place)
         branches: list[Schema] = []
         for part in parts:
             branch = self.node(part, place)
@@ -233,6 +233,20 @@ class _Normalizer:
         while len(branches) > _MAX_BRANCHES:
             branches = [{"anyOf": group} if len(group) > 1 else group[0] for group in _groups(branches)]
         return described({"anyOf": branches}, node)
+
+    def _narrowed(self, parts: list[Any], rest: Schema, place: str) -> list[Any]:
+        """Put what stands beside the alternatives into each; those that it rules out are left out."""
+        narrowed = []
+        contradiction: ConfigurationError | None = None
+        for part in parts:
+            opened = self._open(part, place)
+            try:
+                narrowed.append(merge(rest, opened))
+            except ConfigurationError as error:
+                contradiction = error
+        if contradiction is not None and not narrowed:
+            raise contradiction
+        return narrowed
 
     def _property(self, name: str, place: str) -> str:
         if not name or name in _RESERVED:
