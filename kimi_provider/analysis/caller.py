@@ -179,9 +179,8 @@ class Caller:
         return occurrence
 
     async def _answer(self, request: ChatRequest, key: str, occurrence: int) -> ChatResult:
-        stored = await self.journal.get(_KIND, key, occurrence) if self.journal else None
-        if stored is not None:
-            result = ChatResult.from_dict(stored["result"])
+        result = await self._stored(key, occurrence)
+        if result is not None:
             self._estimator.observe(request, result.usage.input_tokens)
             self.trace.add("journal", call=key, occurrence=occurrence, found=True)
             self._record(request, key, result)
@@ -195,6 +194,17 @@ class Caller:
         self._record(request, key, result)
         self._log(result)
         return result
+
+    async def _stored(self, key: str, occurrence: int) -> ChatResult | None:
+        """Return the answer in the journal; one that this version cannot read is none."""
+        stored = await self.journal.get(_KIND, key, occurrence) if self.journal else None
+        if stored is None:
+            return None
+        try:
+            return ChatResult.from_dict(stored["result"])
+        except (KeyError, TypeError, ValueError):
+            log.warning("The journal's answer to call %s is of another version and not used", key[:16])
+            return None
 
     async def _call(self, request: ChatRequest, key: str, occurrence: int) -> ChatResult:
         """Make a call, marked in the journal from its beginning to its end."""

@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import json
 import logging
 from decimal import Decimal
@@ -94,7 +95,25 @@ def test_a_failed_try_does_not_use_up_the_journal_place(simulator, tmp_path):
     assert chats(simulator) == before
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "checksum only", "no checksum"])
+def sealed(body):
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "cut",
+        "changed",
+        "empty",
+        "checksum only",
+        "no checksum",
+        "no JSON",
+        "a list",
+        "no result",
+        "another result",
+        "another usage",
+    ],
+)
 def test_a_damaged_entry_is_no_hit_and_is_replaced(simulator, tmp_path, damage):
     run = lambda: asyncio.run(with_caller(simulator, tmp_path, lambda c: c.complete(ask())))  # noqa: E731 — said three times
     run()
@@ -107,6 +126,11 @@ def test_a_damaged_entry_is_no_hit_and_is_replaced(simulator, tmp_path, damage):
             "empty": b"",
             "checksum only": data[:65],
             "no checksum": data[65:],
+            "no JSON": sealed(b"version 9"),
+            "a list": sealed(b"[1]"),
+            "no result": sealed(b'{"answer": "x"}'),
+            "another result": sealed(b'{"result": {"text": 5}}'),
+            "another usage": sealed(data[65:].replace(b'"input_tokens":', b'"input_tokens":"x",".":')),
         }[damage]
     )
     run()
