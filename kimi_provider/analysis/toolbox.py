@@ -116,9 +116,10 @@ class Toolbox:
         except ValueError as error:
             return Answered(number, call, failure(str(error)), "invalid")
         key = fingerprint([run, number, call.id, call.name, call.arguments])
-        # Judged as the tool will see them, not as they were written: "5" may have become 5.
-        plain: dict[str, Any] = to_jsonable_python(arguments, fallback=str, inf_nan_mode="strings")
-        verdict = self._policy.decide(tool.name, plain, tool.permission)
+        # Judged as the tool will see them, not as they were written: "5" may have become 5, and what
+        # is left out takes its default.
+        plain = _plain(arguments)
+        verdict = self._policy.decide(tool.name, {**_plain(tool.defaults), **plain}, tool.permission)
         decision, reason = str(verdict.decision), verdict.reason
         if verdict.decision is Decision.DENY:
             output = failure(f"this call is not permitted ({reason}); go on without it")
@@ -174,6 +175,11 @@ class Toolbox:
             failed=one.output.failed,
             text=one.output.text,
         )
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = to_jsonable_python(arguments, fallback=str, inf_nan_mode="strings")
+    return plain
 
 
 def _unpacked(kept: dict[str, Any]) -> ToolOutput | None:

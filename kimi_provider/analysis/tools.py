@@ -8,7 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, overload
 
 from pydantic_core import to_json
@@ -75,6 +75,7 @@ class Tool:
     :param max_characters: how much of its result the model sees.
     :param permission: what happens where the policy says nothing.
     :param function: the Python function, where there is one; the tool can be called like it.
+    :param defaults: values of arguments that the model may leave out; a policy judges them too.
     :raises ConfigurationError: if the name is not allowed.
     """
 
@@ -87,6 +88,7 @@ class Tool:
     max_characters: int = DEFAULT_MAX_CHARACTERS
     permission: Decision = Decision.ALLOW
     function: Callable[..., Any] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a name that the host would refuse."""
@@ -186,6 +188,7 @@ def tool(
         summary, described = documentation(inspect.getdoc(target) or "")
         called = name or str(getattr(target, "__name__", ""))
         adapter = argument_types(target, called, described)
+        parameters = inspect.signature(target).parameters.values()
         return Tool(
             name=called,
             description=description or summary,
@@ -196,6 +199,7 @@ def tool(
             max_characters=max_characters,
             permission=Decision(permission),
             function=target,
+            defaults={one.name: one.default for one in parameters if one.default is not one.empty},
         )
 
     return make if function is None else make(function)
