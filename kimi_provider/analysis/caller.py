@@ -84,6 +84,7 @@ class Caller:
         self.on_progress = on_progress
         self._estimator = TokenEstimator()
         self._asked: defaultdict[str, set[int]] = defaultdict(set)
+        self._without_window: set[str] = set()
         self._shown: set[Message] = set()
         self._counted = journal is None
         self._repeat_interrupted = repeat_interrupted
@@ -259,6 +260,14 @@ class Caller:
         bound = max_tokens(request, config)
         answer = bound or _ASSUMED_ANSWER
         prompt = self._estimator.estimate(request)
+        if window is None and model not in self._without_window:
+            self._without_window.add(model)
+            log.warning(
+                "The window of model %s is not known, so that a call that does not fit it is made all "
+                "the same; set models.%s.context_window in the connection's extra",
+                model,
+                model,
+            )
         if window and prompt + answer > window * _CLOSE_TO_FULL:
             prompt = await self._host_estimate(request, prompt)
         if request.max_tokens is None:

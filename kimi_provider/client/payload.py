@@ -9,6 +9,8 @@ import re
 from typing import Any, NamedTuple
 
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
+# An error to a stream request, put into an event.
+_EVENT = re.compile(r"\A(?:(?:event|id|retry):.*\r?\n|:.*\r?\n|\r?\n)*data:[ \t]*(\{.*\})")
 _NOTHING = {"", "<nil>", "nil", "null", "none", "error"}
 _HTTP_ERRORS = range(300, 600)
 _DEPTH = 4
@@ -31,6 +33,8 @@ class ErrorBody(NamedTuple):
 def read_error(body: bytes) -> ErrorBody:
     """Read the error in ``body``: JSON in any of the known shapes, an HTML page, or plain text."""
     text = body.decode("utf-8", "replace").lstrip("\ufeff").strip()
+    if (event := _EVENT.search(text)) is not None:
+        text = event[1]
     try:
         return _from_value(json.loads(text), depth=0)
     except (ValueError, RecursionError):
@@ -66,7 +70,7 @@ def _from_value(value: Any, depth: int) -> ErrorBody:
     inner = value.get("error") or value.get("errors")
     if isinstance(inner, (dict, list)):
         found = _from_value(inner, depth)
-        return found if found.message or found.type else _own(value)
+        return found if any(found[:4]) else _own(value)
     if isinstance(inner, str) and inner.strip().lower() not in _NOTHING:
         found = _from_text(inner, depth)
         return found._replace(type=found.type or _word(value.get("type")))

@@ -238,6 +238,18 @@ def test_a_prompt_beyond_the_window_is_refused_with_its_numbers(simulator):
     assert chats(simulator) == 0
 
 
+def test_an_unknown_window_is_said_once(simulator, caplog):
+    async def use(caller):
+        for _ in range(2):
+            await caller._fit(ask(model="mystery-model"))
+        await caller._fit(ask())
+
+    with caplog.at_level(logging.WARNING, "kimi_provider.analysis"):
+        asyncio.run(with_caller(simulator, None, use))
+    assert caplog.text.count("models.mystery-model.context_window") == 1
+    assert "kimi-k2-thinking" not in caplog.text
+
+
 def test_the_answers_bound_shrinks_to_what_is_left_but_not_below_thinking(simulator):
     async def use(caller):
         await caller.complete(ask())

@@ -32,6 +32,7 @@ def make(base_url=None, key="sk-test", model="kimi-k2-thinking", **extra):
         ("kimi-k3", "kimi-k3"),
         ("kimi-k2-0905-preview", "kimi-k2"),
         ("kimi-k2-turbo-preview", "kimi-k2-turbo"),
+        ("kimi-k3.1-pro", "unknown"),
         ("gpt-9", "unknown"),
         ("kimi-latest", "unknown"),
     ],

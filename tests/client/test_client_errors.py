@@ -177,6 +177,11 @@ def body(message="", type_=None, code=None):
         (500, body("Error code: 429 - {'type': 'exceeded_current_quota_error'}"), QuotaExceededError),
         (500, body("Error code: 401 - {'type': 'invalid_authentication_error'}"), AuthenticationError),
         (429, "\ufeff" + json.dumps(body("x", "engine_overloaded_error")), OverloadedError),
+        (
+            429,
+            ': hello\n\nevent: error\ndata: {"error": {"code": "insufficient_quota"}}\n\n',
+            QuotaExceededError,
+        ),
         (500, b"\xff\xfe", ServerError),
         (500, b"", ServerError),
         (500, b"[" * 5000, ServerError),

@@ -296,7 +296,9 @@ def test_what_is_left_out_is_said_once(caplog):
     body(ask(temperature=0.1), "kimi-k2.6")
     body(ask(thinking=False), "kimi-k2-thinking", "cometapi")
     body(ask(tools=(TOOL,), tool_choice="required"), "kimi-k2.6")
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+    body(ask(effort="high"), "kimi-k2.6")
+    body(ask(thinking=True), "gpt-9")
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 5
 
 
 def test_connection_defaults_apply_where_the_request_is_silent():
