@@ -22,8 +22,11 @@ _ARGUMENTS = "<|tool_call_argument_begin|>"
 _CALL_END = "<|tool_call_end|>"
 _THINK = "<think>"
 _THINK_END = "</think>"
+# What Bedrock puts around the thinking of the models that it serves.
+_ENVELOPE = "<reasoning>"
+_ENVELOPE_END = "</reasoning>"
 _OPENINGS = (*_SECTIONS, _CALL)
-_MARKERS = (*_OPENINGS, _THINK, _THINK_END)
+_MARKERS = (*_OPENINGS, _THINK, _THINK_END, _ENVELOPE)
 
 
 class Healed(NamedTuple):
@@ -35,16 +38,27 @@ class Healed(NamedTuple):
     found: int
 
 
-def heal(text: str, tools: Collection[str], *, thoughts: bool) -> Healed:
+def heal(text: str, tools: Collection[str], *, thoughts: bool, enveloped: bool = False) -> Healed:
     """Take leaked tool calls, and with ``thoughts`` leaked thinking, out of ``text``.
 
     :param tools: names of the declared tools.
+    :param enveloped: whether thinking may also come in Bedrock's envelope, at the start of the text.
     """
     if "<" not in text:
         return Healed(text, "", (), 0)
     thought, count = "", 0
     if thoughts:
+        if enveloped and text.lstrip().startswith(_ENVELOPE):
+            text = text.replace(_ENVELOPE, _THINK).replace(_ENVELOPE_END, _THINK_END)
         text, thought, count = _without_thoughts(text)
+    # The model may call a tool before it has closed its thought.
+    thought, early = _without_calls(thought, tools)
+    text, late = _without_calls(text, tools)
+    calls = (*early, *late)
+    return Healed(text, thought, calls, count + len(calls))
+
+
+def _without_calls(text: str, tools: Collection[str]) -> tuple[str, list[ToolCall]]:
     calls: list[ToolCall] = []
     kept: list[str] = []
     position = 0
@@ -57,7 +71,7 @@ def heal(text: str, tools: Collection[str], *, thoughts: bool) -> Healed:
             calls += found
     kept.append(text[position:])
     rest = "".join(kept)
-    return Healed(rest.rstrip() if calls else rest, thought, tuple(calls), count + len(calls))
+    return (rest.rstrip() if calls else rest), calls
 
 
 def _without_thoughts(text: str) -> tuple[str, str, int]:

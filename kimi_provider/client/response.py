@@ -174,7 +174,9 @@ class Assembler:
 
     def _healed(self) -> Healed:
         text = "".join(self._text)
-        return heal(text, self._tools, thoughts=True) if self._leaks else Healed(text, "", (), 0)
+        if not self._leaks:
+            return Healed(text, "", (), 0)
+        return heal(text, self._tools, thoughts=True, enveloped=self._reasoning_key is None)
 
     def _take(self, size: int) -> None:
         self._room -= size

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_provider.client.chunk import lenient_chunk
-from kimi_provider.client.messages import ToolCall
+from kimi_provider.client.messages import TextDelta, ToolCall
 from kimi_provider.client.models import find_profile
 from kimi_provider.client.response import Assembler
 from kimi_provider.client.sse import EventStream
@@ -482,6 +482,26 @@ def test_thought_that_goes_over_to_calls_without_closing():
     result = parse(stream_of([delta(content=text, finish="stop")]), tools=("look_up",), leaks=True)
     assert (result.text, result.reasoning, result.finish_reason) == ("", "why", "tool_calls")
     assert [c.id for c in result.tool_calls] == ["functions.look_up:0"]
+
+
+def test_calls_within_a_closed_thought():
+    section = f"<|tool_calls_section_begin|> {call()} <|tool_calls_section_end|>"
+    text = f"<think>Look. {section}</think>"
+    result = parse(stream_of([delta(content=text, finish="stop")]), tools=("look_up",), leaks=True)
+    assert (result.text, result.reasoning, result.finish_reason) == ("", "Look.", "tool_calls")
+    assert [c.id for c in result.tool_calls] == ["functions.look_up:0"]
+
+
+def test_thinking_in_the_envelope_of_bedrock():
+    lines = [
+        delta(content=t) for t in ("<reas", "oning>one</reasoning><reasoning> two</reasoning>", "A")
+    ]
+    told = []
+    result = parse(stream_of([*lines, delta(finish="stop")]), leaks=True, emit=told.append)
+    assert (result.text, result.reasoning) == ("A", "one\ntwo")
+    assert [event.text for event in told if isinstance(event, TextDelta)] == ["A"]
+    asked_for = [delta(reasoning="I think"), delta(content="<reasoning>x</reasoning>", finish="stop")]
+    assert parse(stream_of(asked_for), leaks=True).text == "<reasoning>x</reasoning>"
 
 
 def test_several_thoughts():

@@ -220,6 +220,20 @@ def assistant(host="moonshot", model="kimi-k3", message=None, **extra):
     return body(ChatRequest(messages=(message,)), model, host, **extra)["messages"][0]
 
 
+def test_an_assistant_message_that_says_nothing_stays_out():
+    call = ToolCall("abc:0", "abc", "{}")
+    said = (
+        Message.user("Hi"),
+        Message.assistant("", reasoning="Hm."),
+        Message.assistant(None),
+        Message.assistant("", tool_calls=(call,)),
+        Message.tool("abc:0", "abc", ""),
+        Message.assistant("", partial=True),
+    )
+    roles = [message["role"] for message in body(ChatRequest(messages=said))["messages"]]
+    assert roles == ["user", "assistant", "tool", "assistant"]
+
+
 def test_missing_reasoning_is_filled_in_for_models_that_think():
     assert assistant()["reasoning_content"] == ""
     assert assistant(host="vllm")["reasoning"] == ""
