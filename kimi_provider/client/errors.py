@@ -157,6 +157,8 @@ _WAYS_OUT: dict[type[APIStatusError], str] = {
     QuotaExceededError: "Top up the account; a retry does not help.",
     AuthenticationError: "Check the connection's key; keys of other hosts and regions do not work.",
     PermissionDeniedError: "The key may not use this; ask the account's owner.",
+    NotFoundError: "Check the model's id and base_url; the connection test lists the host's ids.",
+    ServerError: "A later try helps.",
     ContextLengthError: "Shorten the prompt or lower max_tokens.",
     ContentFilterError: "Change the prompt or the data in it.",
     DailyLimitError: "Wait until tomorrow, or raise the account's tier.",

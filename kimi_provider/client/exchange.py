@@ -163,7 +163,7 @@ class Exchange:
                 raise self._error(event)
             if event.error is not None and event.error not in ("", {}, []):
                 raise self._error({"error": event.error})
-            if event.message is not None and event.choices is None:
+            if event.message and event.choices is None:
                 raise self._error({"message": event.message, "type": event.type, "code": event.code})
             add(event)
 
