@@ -32,7 +32,17 @@ from kimi_provider.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REQUEST_ID_HEADERS = ("msh-request-id", "x-msh-trace-id", "x-trace-id", "x-request-id", "request-id")
+REQUEST_ID_HEADERS = (
+    "msh-request-id",
+    "x-msh-trace-id",
+    "x-trace-id",
+    "x-request-id",
+    "request-id",
+    # new-api's, LiteLLM's and Bedrock's.
+    "x-oneapi-request-id",
+    "x-litellm-call-id",
+    "x-amzn-requestid",
+)
 _REQUEST_ID_TEXT = re.compile(r"\(request id:\s*([\w.-]+)\s*\)", re.IGNORECASE)
 
 _RETRY_ANYWAY = {408, 409, 425}

@@ -72,7 +72,8 @@ class Assembler:
         """
         if chunk.usage:
             self._keep_usage(chunk.usage)
-        if self._id is None:
+        if not self._id:
+            # The first chunk may hold nothing but what a filter of the gateway says.
             self._id = chunk.id
             self._model = chunk.model or self._model
         if chunk.system_fingerprint is not None:

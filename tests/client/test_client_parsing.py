@@ -360,6 +360,12 @@ def test_content_as_parts_and_second_choice():
     assert parse(stream_of([json.dumps(body)])).text == "one"
 
 
+def test_a_first_chunk_without_id_and_model():
+    first = json.dumps({"id": "", "model": "", "choices": [], "prompt_filter_results": []})
+    result = parse(stream_of([first, delta(content="x", finish="stop")]))
+    assert (result.request_ids, result.model) == (("r1", "c1"), "asked")
+
+
 def test_second_choice_in_chunks_of_its_own_is_left_out():
     def of(index, text, finish=None):
         choice = {"index": index, "delta": {"content": text}, "finish_reason": finish}
