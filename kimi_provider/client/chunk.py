@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+_THINKING = ("reasoning", "thinking")
+
 
 class Function(msgspec.Struct):
     """Name and arguments of a tool call, or a piece of them."""
@@ -121,9 +123,13 @@ def _call(value: dict[str, Any]) -> CallDelta:
 
 
 def _parts(value: object) -> str | None:
-    """Join the list form of content (``[{"type": "text", "text": …}]``)."""
+    """Join the list form of content (``[{"type": "text", "text": …}]``), but for thinking in it."""
     if isinstance(value, list):
-        pieces = [item.get("text") for item in value if isinstance(item, dict)]
+        pieces = [
+            item.get("text")
+            for item in value
+            if isinstance(item, dict) and item.get("type") not in _THINKING
+        ]
         return "".join(piece for piece in pieces if isinstance(piece, str))
     return _text(value)
 

@@ -352,7 +352,9 @@ def test_content_as_parts_and_second_choice():
             {"index": 1, "delta": {"content": "other"}},
             {
                 "index": 0,
-                "delta": {"content": [{"type": "text", "text": "one"}]},
+                "delta": {
+                    "content": [{"type": "thinking", "text": "no"}, {"type": "text", "text": "one"}]
+                },
                 "finish_reason": "stop",
             },
         ]
