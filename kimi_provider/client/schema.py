@@ -31,6 +31,10 @@ _MAX_BRANCHES = 10
 _MAX_HOPS = 64
 
 
+class PropertyNameError(ConfigurationError):
+    """A property has a name that no schema for Kimi can have."""
+
+
 def to_kimi_schema(model_or_schema: type[BaseModel] | Schema, *, root_object: bool = False) -> Schema:
     """Return a JSON Schema that Kimi accepts, for an answer or for a tool's parameters.
 
@@ -250,12 +254,12 @@ class _Normalizer:
 
     def _property(self, name: str, place: str) -> str:
         if not name or name in _RESERVED:
-            raise ConfigurationError(
+            raise PropertyNameError(
                 f"The JSON Schema at {place} has a property named {name!r}, which Kimi reserves; rename "
                 "it, or give the field an alias."
             )
         if self._inside_def and "/" in name:
-            raise ConfigurationError(
+            raise PropertyNameError(
                 f"The JSON Schema at {place} has a property named {name!r}; Kimi takes no slash in the "
                 "names of nested models. Rename it, or give the field an alias."
             )
