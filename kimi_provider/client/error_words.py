@@ -30,6 +30,7 @@ DAILY = re.compile(
     r"\btpd\b|\brpd\b|tokens per day|requests per day|per[- ]day|daily (?:token |request )?limit"
     r"|\btomorrow\b|\bfor today\b|今日|当日"
 )
+RATE = re.compile(r"rate[ _-]?limit|too many requests")
 OVERLOAD = re.compile(r"overloaded|over capacity|at capacity|server is busy|engine is busy")
 NO_MODEL = re.compile(
     r"not found the model|no such model|not a valid model|(?:unknown|invalid) model"

@@ -108,7 +108,8 @@ def _effective_status(status: int, error: ErrorBody) -> int:
     inner = error.status
     if status < HTTPStatus.MULTIPLE_CHOICES:
         named = words.STATUS_OF_TYPE.get(error.type or "") or words.STATUS_OF_TYPE.get(error.code or "")
-        return inner or named or HTTPStatus.INTERNAL_SERVER_ERROR
+        said = HTTPStatus.TOO_MANY_REQUESTS if words.RATE.search(error.message.lower()) else None
+        return inner or named or said or HTTPStatus.INTERNAL_SERVER_ERROR
     if error.type in words.LIMITED:
         # Some gateways turn every failure into their own 400 or 500.
         return HTTPStatus.TOO_MANY_REQUESTS

@@ -162,8 +162,10 @@ class Exchange:
             if isinstance(event, dict):
                 raise self._error(event)
             if event.error is not None and event.error not in ("", {}, []):
-                raise self._error({"error": event.error})
+                raise self._error({"error": event.error, "type": event.type, "code": event.code})
             if event.message and event.choices is None:
+                if isinstance(event.message, dict):
+                    raise self._other_protocol()
                 raise self._error({"message": event.message, "type": event.type, "code": event.code})
             add(event)
 
@@ -192,6 +194,8 @@ class Exchange:
                     "are no whole JSON; a later try may help.",
                     request_ids=self.request_ids,
                 ) from None
+            if isinstance(value, list) and value and has_error(value[0]):
+                value = value[0]
             if not isinstance(value, dict):
                 raise ResponseValidationError(
                     f"{host} answered with JSON that is no object; check base_url.",
@@ -202,7 +206,18 @@ class Exchange:
             value = value if value is not None else json.loads(body)
             if has_error(value):
                 raise self._error(value)
+            if value.get("object") == "response" or value.get("type") == "message":
+                raise self._other_protocol()
         self._take([chunk])
+
+    def _other_protocol(self) -> ResponseValidationError:
+        error = ResponseValidationError(
+            f"{self._answer.host} answered in another protocol than that of chat completions; correct "
+            "base_url: /chat/completions is put behind it.",
+            request_ids=self.request_ids,
+        )
+        error.retryable = False
+        return error
 
     def _error(self, body: dict[str, Any]) -> Exception:
         headers = self._headers if self._headers is not None else {}

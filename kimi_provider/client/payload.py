@@ -72,8 +72,8 @@ def _from_value(value: Any, depth: int) -> ErrorBody:
         found = _from_value(inner, depth)
         return found if any(found[:4]) else _own(value)
     if isinstance(inner, str) and inner.strip().lower() not in _NOTHING:
-        found = _from_text(inner, depth)
-        return found._replace(type=found.type or _word(value.get("type")))
+        found, own = _from_text(inner, depth), _own(value)
+        return found._replace(type=found.type or own.type, status=found.status or own.status)
     return _unwrapped(value, depth)
 
 

@@ -133,6 +133,8 @@ def body(message="", type_=None, code=None):
         (200, body("x", "rate_limit_error"), RateLimitError),
         (200, body("x", None, 502), ServerError),
         (200, body("x", None, "429"), RateLimitError),
+        (200, {"error": "slow down", "code": 429}, RateLimitError),
+        (200, {"error": "Rate limit exceeded, try again in 2 seconds"}, RateLimitError),
         (502, [{"error": {"message": "x"}}], ServerError),
         (502, {"error": "just text"}, ServerError),
         (

@@ -147,6 +147,13 @@ STATUS_FAULTS = {
         1,
         (200, json.dumps(ANSWER).replace('"total_tokens": 12', '"total_tokens": NaN').encode()),
     ),
+    "error in a list": ("BadRequestError", 1, (200, [error("no", "invalid_request_error")])),
+    "Anthropic's protocol": (
+        "ResponseValidationError",
+        1,
+        (200, {"id": "msg", "type": "message", "content": [{"type": "text", "text": "hi"}]}),
+    ),
+    "protocol of Responses": ("ResponseValidationError", 1, (200, {"object": "response", "output": []})),
     "choice that is an error": (
         "ServerError",
         3,
@@ -321,6 +328,7 @@ def test_done_without_finish_reason_is_truncated(kit):
         ("reset before the answer", "answer", 2),
         ("error event in the middle", "answer", 2),
         ("error as finish reason", "answer", 2),
+        ("events of another protocol", "ResponseValidationError", 1),
         ("named error event", "answer", 2),
         ("quota event in the middle", "QuotaExceededError", 1),
         ("damaged event", "answer", 2),
@@ -346,6 +354,9 @@ def test_stream_fault(kit, name, expected, calls):
         "reset in the middle": stream(half, abort=True),
         "reset before the answer": kit.reply((b"",), abort=True),
         "error event in the middle": stream(half, b"data: " + json.dumps(OVERLOAD).encode() + b"\n\n"),
+        "events of another protocol": stream(
+            b'event: message_start\ndata: {"type": "message_start", "message": {"id": "msg"}}\n\n'
+        ),
         "error as finish reason": stream(half, kit.chunk(finish="error"), kit.done),
         "named error event": stream(
             half, b'event: error\ndata: {"message": "oops", "type": "server_error"}\n\n'
