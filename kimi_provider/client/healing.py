@@ -145,22 +145,33 @@ class Holdback:
     def __init__(self) -> None:
         self._held = ""
         self._stopped = False
+        self._begun = False
 
     def feed(self, piece: str) -> str:
         """Return what of ``piece``, and of what was held, is text for certain."""
         if self._stopped:
             return ""
-        if not self._held and "<" not in piece:
+        if self._begun and not self._held and "<" not in piece:
             return piece
         text = self._held + piece
+        self._held = ""
+        if not self._begun:
+            start = text.lstrip()
+            if not start or any(marker.startswith(start) for marker in _MARKERS):
+                self._held = text
+                return ""
+            # Blanks before a thought go with it.
+            self._begun, self._stopped = True, start.startswith(_MARKERS)
+        return "" if self._stopped else self._certain(text)
+
+    def _certain(self, text: str) -> str:
         start = text.find("<")
         while start >= 0:
-            if any(text.startswith(marker, start) for marker in _MARKERS):
-                self._stopped, self._held = True, ""
+            if text.startswith(_MARKERS, start):
+                self._stopped = True
                 return text[:start]
             if any(marker.startswith(text[start:]) for marker in _MARKERS):
                 self._held = text[start:]
                 return text[:start]
             start = text.find("<", start + 1)
-        self._held = ""
         return text

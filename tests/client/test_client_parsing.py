@@ -512,6 +512,28 @@ def test_thinking_in_the_envelope_of_bedrock():
     assert parse(stream_of(asked_for), leaks=True).text == "<reasoning>x</reasoning>"
 
 
+LEAKS = ["Hi ", "a < b ", "<", "<t", "\n", "<think>", "</think>", "<|tool_calls_section_begin|>", "<|"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([*LEAKS, call(), call("nope")]), max_size=8), st.data())
+def test_leaks_split_anywhere_give_the_same_and_are_never_shown(parts, data):
+    text = "".join(parts)
+    cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=6).map(sorted))
+    pieces = [text[a:b] for a, b in itertools.pairwise([0, *cuts, len(text)])]
+    told = []
+    end = delta(finish="stop")
+    lines = [delta(content=piece) for piece in pieces]
+    result = parse(stream_of([*lines, end]), tools=("look_up",), leaks=True, emit=told.append)
+    whole_text = parse(stream_of([delta(content=text), end]), tools=("look_up",), leaks=True)
+    assert result == whole_text
+    shown = "".join(event.text for event in told if isinstance(event, TextDelta))
+    opened = text.find("<think>")
+    if "</think>" not in text or 0 <= opened < text.find("</think>"):
+        # Else the thought was taken for the answer until its end came.
+        assert shown.split() == result.text.split()
+
+
 def test_several_thoughts():
     text = "<think>one</think>A <think>two</think>B"
     result = parse(stream_of([delta(content=text, finish="stop")]), leaks=True)
