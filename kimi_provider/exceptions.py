@@ -43,6 +43,11 @@ Airflow shell turns ``retryable = False`` into ``AirflowFailException``. No mess
 may contain a secret, a prompt, a model's reply or a recipient.
 """
 
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
 
 class KimiProviderError(Exception):
     """Base of every error that this provider raises on purpose."""
@@ -99,6 +104,10 @@ class APIStatusError(APIError):
         self.status = status
         self.error_type = error_type
         self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error cross to another process; the usual way knows of no keyword arguments."""
+        return partial(type(self), status=self.status), self.args, self.__dict__
 
 
 class BadRequestError(APIStatusError):

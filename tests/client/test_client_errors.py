@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,11 @@ def test_message_names_host_model_and_way_out():
         "moonshot answered 401 invalid_authentication_error for model kimi-k3: Invalid. Check the "
         "connection's key; keys of other hosts and regions do not work."
     )
+
+
+def test_an_error_crosses_to_another_process():
+    given = body("reached max RPM, please try again after 7 seconds", "rate_limit_reached_error")
+    error = status_error(429, {"msh-request-id": "req-1"}, json.dumps(given).encode(), ANSWER)
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 — our own
+    assert (type(copy), str(copy), vars(copy)) == (RateLimitError, str(error), vars(error))
+    assert (copy.status, copy.retry_after, copy.request_ids) == (429, 7, ("req-1",))
