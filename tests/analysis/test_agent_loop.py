@@ -17,7 +17,7 @@ from kimi_provider.analysis.trace import Trace
 from kimi_provider.analysis.transcript import ApprovalNeeded, load_transcript
 from kimi_provider.client.client import KimiClient
 from kimi_provider.client.config import ClientConfig
-from kimi_provider.client.messages import ChatRequest, ChatResult, Message, ToolCall
+from kimi_provider.client.messages import ChatRequest, ChatResult, Message, ToolCall, ToolSpec
 from kimi_provider.exceptions import (
     BudgetExceededError,
     ConfigurationError,
@@ -607,6 +607,23 @@ def test_policy_decides_down_to_arguments(tmp_path):
         policy=policy,
     )
     assert isinstance(asked, ApprovalNeeded)
+
+
+def test_a_built_in_tool_gets_its_arguments_back(tmp_path):
+    search = ToolSpec("$web_search", "", {}, builtin=True)
+    arguments = '{"search_result": {"search_id": "x"}, "usage": {"total_tokens": 9}}'
+
+    def run(folder, policy):
+        client = Script(calling("$web_search", arguments, ("double", {"number": 2})), answer("done"))
+        caller = Caller(client, budget=Budget(), trace=Trace(), journal=Journal(folder))
+        request = ChatRequest(messages=(Message.user("Go"),), tools=(search,))
+        result = asyncio.run(run_agent(caller, request, [double], policy=Policy.from_mapping(policy)))
+        assert [spec.name for spec in client.requests[0].tools] == ["$web_search", "double"]
+        assert client.requests[0].tools[0] == search
+        return tool_texts(result)
+
+    assert run(tmp_path / "allow", {}) == [arguments, "4"]
+    assert "not permitted" in run(tmp_path / "deny", {"$web_search": "deny"})[0]
 
 
 def test_a_rule_sees_the_default_of_an_argument_that_is_left_out(tmp_path):
