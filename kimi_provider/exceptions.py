@@ -43,11 +43,6 @@ Airflow shell turns ``retryable = False`` into ``AirflowFailException``. No mess
 may contain a secret, a prompt, a model's reply or a recipient.
 """
 
-from __future__ import annotations
-
-from functools import partial
-from typing import Any
-
 
 class KimiProviderError(Exception):
     """Base of every error that this provider raises on purpose."""
@@ -105,9 +100,13 @@ class APIStatusError(APIError):
         self.error_type = error_type
         self.retry_after = retry_after
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Let the error cross to another process; the usual way knows of no keyword arguments."""
-        return partial(type(self), status=self.status), self.args, self.__dict__
+        return _restored, (type(self), str(self), self.status), self.__dict__
+
+
+def _restored(kind: type[APIStatusError], message: str, status: int) -> APIStatusError:
+    return kind(message, status=status)
 
 
 class BadRequestError(APIStatusError):
