@@ -100,6 +100,14 @@ class APIStatusError(APIError):
         self.error_type = error_type
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let the error cross to another process; the usual way knows of no keyword arguments."""
+        return _restored, (type(self), str(self), self.status), self.__dict__
+
+
+def _restored(kind: type[APIStatusError], message: str, status: int) -> APIStatusError:
+    return kind(message, status=status)
+
 
 class BadRequestError(APIStatusError):
     """The host refused the request as malformed (400, 422); nothing was paid."""

@@ -19,7 +19,7 @@ from kimi_provider.analysis.dialogue import Dialogue
 from kimi_provider.analysis.permissions import Policy
 from kimi_provider.analysis.repeats import STOP, Repeats
 from kimi_provider.analysis.toolbox import Answered, Toolbox
-from kimi_provider.analysis.tools import ToolOutput, failure
+from kimi_provider.analysis.tools import ToolOutput, builtin_tool, failure
 from kimi_provider.analysis.transcript import (
     ApprovalNeeded,
     ToolRecord,
@@ -102,8 +102,8 @@ async def run_agent(
     """Let the model work with tools until it answers.
 
     :param caller: makes the calls; its journal is what a killed run resumes from.
-    :param request: the question and the parameters of each call; its ``tools`` and ``tool_choice``
-        are set here.
+    :param request: the question and the parameters of each call; its ``tool_choice`` is set here,
+        and its ``tools`` but for the host's built-in ones.
     :param tools: what the model may call.
     :param limits: bounds of this run, within the caller's budget.
     :param policy: which calls are allowed, asked about or denied; else each tool's own setting.
@@ -120,14 +120,16 @@ async def run_agent(
     :raises APIError: if a call fails.
     """
     limits = limits or AgentLimits()
+    builtins = [builtin_tool(spec) for spec in request.tools if spec.builtin]
     toolbox = Toolbox(
-        tools,
+        [*builtins, *tools],
         policy or Policy(),
         approvals or {},
         caller,
         max_concurrent=limits.max_concurrent_tools,
     )
-    request = msgspec.structs.replace(request, tools=(*request.tools, *toolbox.specs))
+    further = (spec for spec in request.tools if not spec.builtin)
+    request = msgspec.structs.replace(request, tools=(*further, *toolbox.specs))
     name = caller.fingerprint(request)
     request = msgspec.structs.replace(request, cache_key=request.cache_key or name[:32])
     messages = list(request.messages)

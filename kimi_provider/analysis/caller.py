@@ -84,6 +84,7 @@ class Caller:
         self.on_progress = on_progress
         self._estimator = TokenEstimator()
         self._asked: defaultdict[str, set[int]] = defaultdict(set)
+        self._without_window: set[str] = set()
         self._shown: set[Message] = set()
         self._counted = journal is None
         self._repeat_interrupted = repeat_interrupted
@@ -179,9 +180,8 @@ class Caller:
         return occurrence
 
     async def _answer(self, request: ChatRequest, key: str, occurrence: int) -> ChatResult:
-        stored = await self.journal.get(_KIND, key, occurrence) if self.journal else None
-        if stored is not None:
-            result = ChatResult.from_dict(stored["result"])
+        result = await self._stored(key, occurrence)
+        if result is not None:
             self._estimator.observe(request, result.usage.input_tokens)
             self.trace.add("journal", call=key, occurrence=occurrence, found=True)
             self._record(request, key, result)
@@ -195,6 +195,17 @@ class Caller:
         self._record(request, key, result)
         self._log(result)
         return result
+
+    async def _stored(self, key: str, occurrence: int) -> ChatResult | None:
+        """Return the answer in the journal; one that this version cannot read is none."""
+        stored = await self.journal.get(_KIND, key, occurrence) if self.journal else None
+        if stored is None:
+            return None
+        try:
+            return ChatResult.from_dict(stored["result"])
+        except (KeyError, TypeError, ValueError):
+            log.warning("The journal's answer to call %s is of another version and not used", key[:16])
+            return None
 
     async def _call(self, request: ChatRequest, key: str, occurrence: int) -> ChatResult:
         """Make a call, marked in the journal from its beginning to its end."""
@@ -249,6 +260,14 @@ class Caller:
         bound = max_tokens(request, config)
         answer = bound or _ASSUMED_ANSWER
         prompt = self._estimator.estimate(request)
+        if window is None and model not in self._without_window:
+            self._without_window.add(model)
+            log.warning(
+                "The window of model %s is not known, so that a call that does not fit it is made all "
+                "the same; set models.%s.context_window in the connection's extra",
+                model,
+                model,
+            )
         if window and prompt + answer > window * _CLOSE_TO_FULL:
             prompt = await self._host_estimate(request, prompt)
         if request.max_tokens is None:

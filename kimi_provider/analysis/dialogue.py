@@ -113,8 +113,10 @@ class Dialogue:
         raise error or EmptyAnswerError("The model gave no answer.")
 
     def _with_more_room(self, request: ChatRequest, answer: ChatResult) -> ChatRequest | None:
-        if answer.finish_reason is None:
+        if answer.finish_reason in {None, "abort"}:
             return request  # the stream was cut; more room would not have helped
+        if answer.finish_reason == "content_filter":
+            return None
         config = self.caller.client.config
         profile = config.profile(model_of(request, config))
         bound = max_tokens(request, config) or _ASSUMED_ANSWER
@@ -179,10 +181,9 @@ class Dialogue:
 def _unusable(answer: ChatResult, *, final: bool) -> ModelOutputError | None:
     """Say what is wrong with an answer, ``None`` where nothing is."""
     if answer.truncated:
-        reason = "max_tokens was reached" if answer.finish_reason else "the stream broke off"
         return TruncatedAnswerError(
-            f"The answer is not whole ({reason}), after further tries with more room where the model "
-            "allows it. Raise max_tokens, or ask for less."
+            f"The answer is not whole ({answer.cut_by}), after further tries with more room where the "
+            "model allows it. Raise max_tokens, or ask for less."
         )
     if not answer.text.strip() and (final or not answer.tool_calls):
         return EmptyAnswerError(

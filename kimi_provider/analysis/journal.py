@@ -183,10 +183,15 @@ def _list(folder: StoragePath) -> list[StoragePath]:
 
 
 def _decode(name: str, data: bytes) -> dict[str, Any] | None:
-    """Return an entry's content, or ``None`` where it is cut or changed."""
+    """Return an entry's content, or ``None`` where it is cut, changed, or none of this version's."""
     checksum, _, body = data.partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != checksum:
         log.warning("The journal entry %s is damaged and not used", name)
         return None
-    content = json.loads(body)
+    try:
+        content = json.loads(body)
+        Usage.model_validate(content.get("usage") or {})
+    except (ValueError, AttributeError):
+        log.warning("The journal entry %s is of another version and not used", name)
+        return None
     return content if isinstance(content, dict) else None

@@ -116,9 +116,10 @@ class Toolbox:
         except ValueError as error:
             return Answered(number, call, failure(str(error)), "invalid")
         key = fingerprint([run, number, call.id, call.name, call.arguments])
-        # Judged as the tool will see them, not as they were written: "5" may have become 5.
-        plain: dict[str, Any] = to_jsonable_python(arguments, fallback=str, inf_nan_mode="strings")
-        verdict = self._policy.decide(tool.name, plain, tool.permission)
+        # Judged as the tool will see them, not as they were written: "5" may have become 5, and what
+        # is left out takes its default.
+        plain = _plain(arguments)
+        verdict = self._policy.decide(tool.name, {**_plain(tool.defaults), **plain}, tool.permission)
         decision, reason = str(verdict.decision), verdict.reason
         if verdict.decision is Decision.DENY:
             output = failure(f"this call is not permitted ({reason}); go on without it")
@@ -148,12 +149,14 @@ class Toolbox:
             await self._journal.put(_APPROVAL, key, content)
             return given
         kept = await self._journal.get(_APPROVAL, key)
-        return Approval(**kept) if kept is not None else None
+        if kept is None or not isinstance(kept.get("approved"), bool):
+            return None
+        return Approval(kept["approved"], str(kept.get("by", "")), str(kept.get("note", "")))
 
     async def _run(self, tool: Tool, invocation: Invocation, key: str) -> ToolOutput:
         kept = await self._journal.get(_RESULT, key) if self._journal else None
-        if kept is not None:
-            return ToolOutput(kept["text"], unpack_facts(kept["facts"]), kept["failed"])
+        if kept is not None and (output := _unpacked(kept)) is not None:
+            return output
         output = await tool.invoke(invocation)
         if self._journal is not None:
             facts = pack_facts(output.facts)
@@ -172,6 +175,19 @@ class Toolbox:
             failed=one.output.failed,
             text=one.output.text,
         )
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = to_jsonable_python(arguments, fallback=str, inf_nan_mode="strings")
+    return plain
+
+
+def _unpacked(kept: dict[str, Any]) -> ToolOutput | None:
+    """Read a result from the journal; one that this version cannot read is none."""
+    try:
+        return ToolOutput(str(kept["text"]), unpack_facts(kept["facts"]), bool(kept["failed"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def canonical(call: ToolCall) -> str:

@@ -8,7 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, overload
 
 from pydantic_core import to_json
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 # Moonshot's rule for names of functions: at least three characters.
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9-_]{2,63}")
+
+# What a built-in tool's arguments hold is the host's own, and of no use to it in part.
+_UNBOUNDED = 1 << 30
 
 DEFAULT_TIMEOUT = 60.0
 """Seconds that a tool may take."""
@@ -75,6 +78,8 @@ class Tool:
     :param max_characters: how much of its result the model sees.
     :param permission: what happens where the policy says nothing.
     :param function: the Python function, where there is one; the tool can be called like it.
+    :param defaults: values of arguments that the model may leave out; a policy judges them too.
+    :param builtin: whether it is the host's own, and sent by name alone.
     :raises ConfigurationError: if the name is not allowed.
     """
 
@@ -87,10 +92,12 @@ class Tool:
     max_characters: int = DEFAULT_MAX_CHARACTERS
     permission: Decision = Decision.ALLOW
     function: Callable[..., Any] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    builtin: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a name that the host would refuse."""
-        if not _NAME.fullmatch(self.name):
+        if not self.builtin and not _NAME.fullmatch(self.name):
             raise ConfigurationError(
                 f"The tool name {self.name!r} is not allowed: Kimi takes 3 to 64 letters, digits, '_' "
                 "and '-', of which the first is a letter or '_'. Give another name."
@@ -105,7 +112,7 @@ class Tool:
     @property
     def spec(self) -> ToolSpec:
         """What the model is told of it."""
-        return ToolSpec(self.name, self.description, self.parameters)
+        return ToolSpec(self.name, self.description, self.parameters, self.builtin)
 
     async def invoke(self, invocation: Invocation) -> ToolOutput:
         """Run it, bounded in time and size; what goes wrong is told to the model.
@@ -186,6 +193,7 @@ def tool(
         summary, described = documentation(inspect.getdoc(target) or "")
         called = name or str(getattr(target, "__name__", ""))
         adapter = argument_types(target, called, described)
+        parameters = inspect.signature(target).parameters.values()
         return Tool(
             name=called,
             description=description or summary,
@@ -196,9 +204,30 @@ def tool(
             max_characters=max_characters,
             permission=Decision(permission),
             function=target,
+            defaults={one.name: one.default for one in parameters if one.default is not one.empty},
         )
 
     return make if function is None else make(function)
+
+
+def builtin_tool(spec: ToolSpec) -> Tool:
+    """Return a tool that the host runs itself, such as Moonshot's ``$web_search``.
+
+    All that is to be done here is to give its arguments back as its result.
+    """
+
+    async def run(invocation: Invocation) -> str:
+        return invocation.text
+
+    return Tool(
+        name=spec.name,
+        description=spec.description,
+        parameters=spec.parameters,
+        parse=parse_object,
+        run=run,
+        max_characters=_UNBOUNDED,
+        builtin=True,
+    )
 
 
 def failure(reason: str) -> ToolOutput:

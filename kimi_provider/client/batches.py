@@ -22,7 +22,7 @@ from kimi_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from kimi_provider.client.api import Api
     from kimi_provider.client.messages import ChatRequest, ChatResult
@@ -90,20 +90,24 @@ class Batches:
         *,
         completion_window: str = "24h",
         metadata: Mapping[str, str] | None = None,
+        on_upload: Callable[[str], Awaitable[None]] | None = None,
     ) -> BatchInfo:
         """Upload the requests and submit them as a batch.
 
         Neither step is repeated when it is not known whether it took effect: look for the batch by
-        its metadata (:meth:`list`) before submitting again, or it is paid twice.
+        its metadata or its file (:meth:`list`) before submitting again, or it is paid twice.
 
         :param requests: what to ask, by the caller's own ids; one model for all.
         :param completion_window: how long the host may take, ``12h`` to ``7d``.
         :param metadata: texts to find the batch by.
+        :param on_upload: awaited with the file's id before the batch is submitted.
         :raises ConfigurationError: if the requests cannot be one batch, or the host has none.
         :raises APIError: if the host does not answer as it should.
         """
         self._api.require("batch endpoint")
         file = await upload_file(self._api, "batch.jsonl", self.lines(requests), "batch")
+        if on_upload is not None:
+            await on_upload(file.id)
         body: dict[str, Any] = {
             "input_file_id": file.id,
             "endpoint": _PATH,

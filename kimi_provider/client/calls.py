@@ -95,7 +95,9 @@ class CallAssembly:
         if delta.id:
             for found in range(len(calls) - 1, -1, -1):
                 if calls[found].id == delta.id:
-                    return None if name and calls[found].complete() else found
+                    # Whoever repeats id and name on every piece may end with an empty one.
+                    more = delta.function is not None and delta.function.arguments
+                    return None if name and more and calls[found].complete() else found
             return None
         if name and (not calls or calls[-1].complete()):
             return None

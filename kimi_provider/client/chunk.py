@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+_THINKING = ("reasoning", "thinking")
+
 
 class Function(msgspec.Struct):
     """Name and arguments of a tool call, or a piece of them."""
@@ -28,9 +30,10 @@ class CallDelta(msgspec.Struct):
 
 
 class Delta(msgspec.Struct):
-    """What a chunk adds to the answer, or the whole message."""
+    """What a chunk adds to the answer, or the whole message; ``refusal`` is said instead of it."""
 
     content: str | None = None
+    refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: Any = None
@@ -38,13 +41,14 @@ class Delta(msgspec.Struct):
 
 
 class Choice(msgspec.Struct):
-    """One of the answers; ``usage`` is where Moonshot puts it."""
+    """One of the answers; ``usage`` is where Moonshot puts it, ``error`` where OpenRouter does."""
 
     index: int | None = None
     delta: Delta | None = None
     message: Delta | None = None
     finish_reason: str | None = None
     usage: dict[str, Any] | None = None
+    error: Any = None
 
 
 class Chunk(msgspec.Struct):
@@ -86,6 +90,7 @@ def _choice(value: dict[str, Any]) -> Choice:
         message=_delta(value.get("message")),
         finish_reason=_text(value.get("finish_reason")),
         usage=_object(value.get("usage")),
+        error=value.get("error"),
     )
 
 
@@ -95,6 +100,7 @@ def _delta(value: object) -> Delta | None:
     calls = value.get("tool_calls")
     return Delta(
         content=_parts(value.get("content")),
+        refusal=_text(value.get("refusal")),
         reasoning_content=_parts(value.get("reasoning_content")),
         reasoning=_parts(value.get("reasoning")),
         reasoning_details=value.get("reasoning_details"),
@@ -117,9 +123,13 @@ def _call(value: dict[str, Any]) -> CallDelta:
 
 
 def _parts(value: object) -> str | None:
-    """Join the list form of content (``[{"type": "text", "text": …}]``)."""
+    """Join the list form of content (``[{"type": "text", "text": …}]``), but for thinking in it."""
     if isinstance(value, list):
-        pieces = [item.get("text") for item in value if isinstance(item, dict)]
+        pieces = [
+            item.get("text")
+            for item in value
+            if isinstance(item, dict) and item.get("type") not in _THINKING
+        ]
         return "".join(piece for piece in pieces if isinstance(piece, str))
     return _text(value)
 

@@ -208,7 +208,7 @@ class KimiClient:
             emit=emit,
         )
         bound = max_tokens(request, config) or _ASSUMED_MAX_TOKENS
-        texts = tuple(message.content for message in request.messages if message.content)
+        texts = tuple(text for message in request.messages for text in message.texts)
         idle = config.idle_timeout if request.stream else config.timeout
         slot = (
             self._limiter.slot(len(body) // BYTES_PER_TOKEN + bound) if self._limiter else nullcontext()

@@ -96,7 +96,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
         if name is not None and name not in HOSTS:
             raise ConfigurationError(f"host is {name!r}; allowed are {', '.join(HOSTS)}.")
         preset_url = HOSTS[name].base_url if name else None
-        url = _checked_url(base_url or given.pop("base_url", None) or preset_url)
+        url = _with_path(_checked_url(base_url or given.pop("base_url", None) or preset_url))
         given.pop("base_url", None)
         host = overlay(
             HOSTS[name] if name else find_host(url), given.pop("host_options", {}), "host_options"
@@ -127,6 +127,14 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Whether ``response_format: json_schema`` works with ``model`` (default: the own) here."""
         name = model or self.model
         return self.host.json_schema and name is not None and self.profile(name).json_schema
+
+
+def _with_path(url: str) -> str:
+    """Complete the URL of a known host that names no path, as the host field of a connection may."""
+    parts, known = urlsplit(url), find_host(url).base_url
+    if parts.path or known is None or parts.hostname != urlsplit(known).hostname:
+        return url
+    return url + urlsplit(known).path
 
 
 def checked_key(key: str | None) -> str:

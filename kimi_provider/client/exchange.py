@@ -32,6 +32,12 @@ _WIRE = 16
 # Seconds to wait for what may come after [DONE], and after a finish reason (usage, [DONE]).
 _DRAIN = 1.0
 _GRACE = 10.0
+# What gateways call the end of an answer whose maker failed in the middle of it.
+_FAILED = {"error", "network_error", "insufficient_system_resource"}
+_BROKEN_OFF = "the model's provider failed in the middle of the answer"
+_BOM = b"\xef\xbb\xbf"
+# As much of a body as tells an event stream ("event:") from JSON.
+_TELLING = 6
 _decode = msgspec.json.Decoder(Chunk).decode
 
 
@@ -69,14 +75,20 @@ class Exchange:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "text/event-stream":
             await self._stream(event_packets(response))
-            return
+        else:
+            await self._told_apart(response, kind)
+        if self._assembler.failure or self._assembler.finish_reason in _FAILED:
+            raise self._error({"error": self._assembler.failure or {"message": _BROKEN_OFF}})
+
+    async def _told_apart(self, response: httpx.Response, kind: str) -> None:
+        """Read a body that does not say that it is an event stream, but may be one."""
         source = packets(response, self._max_bytes * _WIRE, idle=self._idle)
         head = b""
         async for packet in source:
-            head = (head + packet).lstrip() if not head else head + packet
-            if head:
+            head = (head + packet).lstrip().removeprefix(_BOM)
+            if len(head) >= _TELLING:
                 break
-        if head.startswith((b"data:", b"event:", b":", b"id:")):
+        if head.startswith((b"data:", b"event:", b":", b"id:", b"retry:")):
             await self._stream(source, head)
             return
         pieces, size = [head], len(head)
@@ -150,8 +162,10 @@ class Exchange:
             if isinstance(event, dict):
                 raise self._error(event)
             if event.error is not None and event.error not in ("", {}, []):
-                raise self._error({"error": event.error})
-            if event.message is not None and event.choices is None:
+                raise self._error({"error": event.error, "type": event.type, "code": event.code})
+            if event.message and event.choices is None:
+                if isinstance(event.message, dict):
+                    raise self._other_protocol()
                 raise self._error({"message": event.message, "type": event.type, "code": event.code})
             add(event)
 
@@ -180,6 +194,8 @@ class Exchange:
                     "are no whole JSON; a later try may help.",
                     request_ids=self.request_ids,
                 ) from None
+            if isinstance(value, list) and value and has_error(value[0]):
+                value = value[0]
             if not isinstance(value, dict):
                 raise ResponseValidationError(
                     f"{host} answered with JSON that is no object; check base_url.",
@@ -190,7 +206,18 @@ class Exchange:
             value = value if value is not None else json.loads(body)
             if has_error(value):
                 raise self._error(value)
+            if value.get("object") == "response" or value.get("type") == "message":
+                raise self._other_protocol()
         self._take([chunk])
+
+    def _other_protocol(self) -> ResponseValidationError:
+        error = ResponseValidationError(
+            f"{self._answer.host} answered in another protocol than that of chat completions; correct "
+            "base_url: /chat/completions is put behind it.",
+            request_ids=self.request_ids,
+        )
+        error.retryable = False
+        return error
 
     def _error(self, body: dict[str, Any]) -> Exception:
         headers = self._headers if self._headers is not None else {}

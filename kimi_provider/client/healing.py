@@ -14,14 +14,19 @@ from kimi_provider.client.messages import ToolCall
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_SECTION = "<|tool_calls_section_begin|>"
-_SECTION_END = "<|tool_calls_section_end|>"
+# Some checkpoints write the section in the singular; vLLM's parser knows both too.
+_SECTIONS = ("<|tool_calls_section_begin|>", "<|tool_call_section_begin|>")
+_SECTION_ENDS = ("<|tool_calls_section_end|>", "<|tool_call_section_end|>")
 _CALL = "<|tool_call_begin|>"
 _ARGUMENTS = "<|tool_call_argument_begin|>"
 _CALL_END = "<|tool_call_end|>"
 _THINK = "<think>"
 _THINK_END = "</think>"
-_MARKERS = (_SECTION, _CALL, _THINK, _THINK_END)
+# What Bedrock puts around the thinking of the models that it serves.
+_ENVELOPE = "<reasoning>"
+_ENVELOPE_END = "</reasoning>"
+_OPENINGS = (*_SECTIONS, _CALL)
+_MARKERS = (*_OPENINGS, _THINK, _THINK_END, _ENVELOPE)
 
 
 class Healed(NamedTuple):
@@ -33,22 +38,27 @@ class Healed(NamedTuple):
     found: int
 
 
-def heal(text: str, tools: Collection[str], *, thoughts: bool) -> Healed:
+def heal(text: str, tools: Collection[str], *, thoughts: bool, enveloped: bool = False) -> Healed:
     """Take leaked tool calls, and with ``thoughts`` leaked thinking, out of ``text``.
 
     :param tools: names of the declared tools.
+    :param enveloped: whether thinking may also come in Bedrock's envelope, at the start of the text.
     """
     if "<" not in text:
         return Healed(text, "", (), 0)
     thought, count = "", 0
-    if thoughts and _THINK_END in text:
-        # The chat template may have put the opening marker into the prompt.
-        before, after = text.split(_THINK_END, 1)
-        thought, text = before.strip().removeprefix(_THINK).strip(), after.lstrip("\n")
-        count = 1
-    elif thoughts and text.lstrip().startswith(_THINK):
-        # Cut while thinking: all of it is a thought, and nothing of it an answer.
-        thought, text, count = text.lstrip().removeprefix(_THINK).strip(), "", 1
+    if thoughts:
+        if enveloped and text.lstrip().startswith(_ENVELOPE):
+            text = text.replace(_ENVELOPE, _THINK).replace(_ENVELOPE_END, _THINK_END)
+        text, thought, count = _without_thoughts(text)
+    # The model may call a tool before it has closed its thought.
+    thought, early = _without_calls(thought, tools)
+    text, late = _without_calls(text, tools)
+    calls = (*early, *late)
+    return Healed(text, thought, calls, count + len(calls))
+
+
+def _without_calls(text: str, tools: Collection[str]) -> tuple[str, list[ToolCall]]:
     calls: list[ToolCall] = []
     kept: list[str] = []
     position = 0
@@ -61,19 +71,40 @@ def heal(text: str, tools: Collection[str], *, thoughts: bool) -> Healed:
             calls += found
     kept.append(text[position:])
     rest = "".join(kept)
-    return Healed(rest.rstrip() if calls else rest, thought, tuple(calls), count + len(calls))
+    return (rest.rstrip() if calls else rest), calls
+
+
+def _without_thoughts(text: str) -> tuple[str, str, int]:
+    """Return the text without its thoughts, the thoughts, and how many there were."""
+    found: list[str] = []
+    kept: list[str] = []
+    while (end := text.find(_THINK_END)) >= 0:
+        start = text.find(_THINK, 0, end)
+        if start < 0 and found:
+            break  # a word about the marker, as nothing was opened
+        # The chat template may have put the first opening marker into the prompt.
+        kept.append(text[: max(start, 0)] if kept or text[: max(start, 0)].strip() else "")
+        found.append(text[start + len(_THINK) : end] if start >= 0 else text[:end])
+        text = text[end + len(_THINK_END) :].lstrip("\n")
+    if text.lstrip().startswith(_THINK):
+        # Cut while thinking, or went over to calling tools without closing: none of it is an answer.
+        start = _first(text, 0)
+        found.append(text[: start if start >= 0 else len(text)].lstrip().removeprefix(_THINK))
+        text = text[start:] if start >= 0 else ""
+    thought = "\n".join(filter(None, (piece.strip() for piece in found)))
+    return "".join([*kept, text]), thought, len(found)
 
 
 def _first(text: str, position: int) -> int:
-    hits = [hit for marker in (_SECTION, _CALL) if (hit := text.find(marker, position)) >= 0]
+    hits = [hit for marker in _OPENINGS if (hit := text.find(marker, position)) >= 0]
     return min(hits, default=-1)
 
 
 def _section(text: str, start: int, tools: Collection[str]) -> tuple[list[ToolCall] | None, int]:
     """Return the calls at ``start`` and where they end; ``None`` where they are no declared tools'."""
     calls: list[ToolCall] = []
-    sectioned = text.startswith(_SECTION, start)
-    position = start + (len(_SECTION) if sectioned else 0)
+    section = next((marker for marker in _SECTIONS if text.startswith(marker, start)), "")
+    position = start + len(section)
     while text.startswith(_CALL, begin := _skip_blank(text, position)):
         middle = text.find(_ARGUMENTS, begin)
         end = text.find(_CALL_END, middle) if middle >= 0 else -1
@@ -87,8 +118,9 @@ def _section(text: str, start: int, tools: Collection[str]) -> tuple[list[ToolCa
         calls.append(ToolCall(call_id, name, text[middle + len(_ARGUMENTS) : end].strip()))
         position = end + len(_CALL_END)
     closing = _skip_blank(text, position)
-    if sectioned and text.startswith(_SECTION_END, closing):
-        position = closing + len(_SECTION_END)
+    for end_marker in _SECTION_ENDS if section else ():
+        if text.startswith(end_marker, closing):
+            position = closing + len(end_marker)
     return (calls or None), position
 
 
@@ -113,22 +145,33 @@ class Holdback:
     def __init__(self) -> None:
         self._held = ""
         self._stopped = False
+        self._begun = False
 
     def feed(self, piece: str) -> str:
         """Return what of ``piece``, and of what was held, is text for certain."""
         if self._stopped:
             return ""
-        if not self._held and "<" not in piece:
+        if self._begun and not self._held and "<" not in piece:
             return piece
         text = self._held + piece
+        self._held = ""
+        if not self._begun:
+            start = text.lstrip()
+            if not start or any(marker.startswith(start) for marker in _MARKERS):
+                self._held = text
+                return ""
+            # Blanks before a thought go with it.
+            self._begun, self._stopped = True, start.startswith(_MARKERS)
+        return "" if self._stopped else self._certain(text)
+
+    def _certain(self, text: str) -> str:
         start = text.find("<")
         while start >= 0:
-            if any(text.startswith(marker, start) for marker in _MARKERS):
-                self._stopped, self._held = True, ""
+            if text.startswith(_MARKERS, start):
+                self._stopped = True
                 return text[:start]
             if any(marker.startswith(text[start:]) for marker in _MARKERS):
                 self._held = text[start:]
                 return text[:start]
             start = text.find("<", start + 1)
-        self._held = ""
         return text

@@ -13,6 +13,9 @@ import msgspec
 
 from kimi_provider.schemas import Usage
 
+# "max_tokens" and "model_length" are other protocols' words that gateways pass on; "abort" is vLLM's.
+_CUT = frozenset({None, "length", "max_tokens", "model_length", "content_filter", "abort"})
+
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
 
@@ -45,6 +48,12 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_call_id: str | None = None
     name: str | None = None
     partial: bool = False
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that it says: text, thinking, and the arguments of its calls."""
+        said = (self.content, self.reasoning, *(call.arguments for call in self.tool_calls))
+        return tuple(text for text in said if text)
 
     @classmethod
     def system(cls, text: str) -> Message:
@@ -156,7 +165,16 @@ class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def truncated(self) -> bool:
         """Whether the answer ended before it was finished; its tool calls must not be run."""
-        return self.finish_reason in {None, "length"}
+        return self.finish_reason in _CUT
+
+    @property
+    def cut_by(self) -> str:
+        """Why a truncated answer ended, in words."""
+        if self.finish_reason is None:
+            return "the stream broke off"
+        if self.finish_reason == "content_filter":
+            return "the host's content filter cut it"
+        return "the host gave it up" if self.finish_reason == "abort" else "max_tokens was reached"
 
     @property
     def simulated(self) -> bool:

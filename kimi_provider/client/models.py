@@ -84,7 +84,8 @@ _K2 = 262_144
 PROFILES: tuple[ModelProfile, ...] = (
     ModelProfile(
         family="kimi-k3",
-        pattern=r"kimi-?k3",
+        # Not a later one (k3.1): its rules and prices are its own.
+        pattern=r"kimi-?k3(?![.\d])",
         context_window=1_048_576,
         default_max_tokens=131_072,
         thinking="effort",

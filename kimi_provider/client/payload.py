@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import re
 from typing import Any, NamedTuple
 
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
+# An error to a stream request, put into an event.
+_EVENT = re.compile(r"\A(?:(?:event|id|retry):.*\r?\n|:.*\r?\n|\r?\n)*data:[ \t]*(\{.*\})")
 _NOTHING = {"", "<nil>", "nil", "null", "none", "error"}
 _HTTP_ERRORS = range(300, 600)
 _DEPTH = 4
 
 
 class ErrorBody(NamedTuple):
-    """An error as its body tells it; ``nested`` where it was found inside a gateway's wrapping."""
+    """An error as its body tells it; ``nested`` where it was found inside a gateway's wrapping.
+
+    ``wait`` is how long the body asks to wait, in seconds.
+    """
 
     message: str = ""
     type: str | None = None
     code: str | None = None
     status: int | None = None
     nested: bool = False
+    wait: float | None = None
 
 
 def read_error(body: bytes) -> ErrorBody:
     """Read the error in ``body``: JSON in any of the known shapes, an HTML page, or plain text."""
-    text = body.decode("utf-8", "replace").strip()
+    text = body.decode("utf-8", "replace").lstrip("\ufeff").strip()
+    if (event := _EVENT.search(text)) is not None:
+        text = event[1]
     try:
         return _from_value(json.loads(text), depth=0)
     except (ValueError, RecursionError):
@@ -61,10 +70,10 @@ def _from_value(value: Any, depth: int) -> ErrorBody:
     inner = value.get("error") or value.get("errors")
     if isinstance(inner, (dict, list)):
         found = _from_value(inner, depth)
-        return found if found.message or found.type else _own(value)
+        return found if any(found[:4]) else _own(value)
     if isinstance(inner, str) and inner.strip().lower() not in _NOTHING:
-        found = _from_text(inner, depth)
-        return found._replace(type=found.type or _word(value.get("type")))
+        found, own = _from_text(inner, depth), _own(value)
+        return found._replace(type=found.type or own.type, status=found.status or own.status)
     return _unwrapped(value, depth)
 
 
@@ -76,7 +85,8 @@ def _unwrapped(value: dict[str, Any], depth: int) -> ErrorBody:
     if isinstance(raw, (str, dict)):
         inner = _from_value(raw, depth + 1) if isinstance(raw, dict) else _from_text(raw, depth + 1)
         if inner.message or inner.type:
-            return inner._replace(status=inner.status or outer.status, nested=True)
+            wait = outer.wait if inner.wait is None else inner.wait
+            return inner._replace(status=inner.status or outer.status, nested=True, wait=wait)
     if outer.message[:1] == "{":
         inner = _from_text(outer.message, depth + 1)
         if inner.nested or inner.type:
@@ -95,7 +105,10 @@ def _from_text(text: str, depth: int) -> ErrorBody:
 
 
 def _own(value: dict[str, Any]) -> ErrorBody:
-    said = value.get("message") or value.get("msg") or value.get("detail") or ""
+    # "Message" is how AWS writes it.
+    said = value.get("message") or value.get("Message") or value.get("msg") or value.get("detail") or ""
+    if isinstance(said, dict):
+        return _from_value(said, _DEPTH)
     if not isinstance(said, str):
         # FastAPI lists what it refused, input included: only the reasons are fit to show.
         reasons = (
@@ -104,7 +117,11 @@ def _own(value: dict[str, Any]) -> ErrorBody:
             else []
         )
         said = "; ".join(filter(None, reasons))
+    # Novita has its word in "reason", and the status in "code".
     code = value.get("code")
+    word = _word(code) or _word(value.get("reason"))
+    metadata = value.get("metadata")
+    waits = [value, metadata] if isinstance(metadata, dict) else [value]
     status = next(
         (
             number
@@ -113,7 +130,16 @@ def _own(value: dict[str, Any]) -> ErrorBody:
         ),
         None,
     )
-    return ErrorBody(said[:4000], _word(value.get("type")), _word(code), status)
+    wait = next(filter(None, map(_wait, waits)), None)
+    return ErrorBody(said[:4000], _word(value.get("type")), word, status, wait=wait)
+
+
+def _wait(value: dict[str, Any]) -> float | None:
+    for name in ("retry_after", "retry_after_seconds"):
+        seconds = value.get(name)
+        if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds > 0:
+            return float(seconds) if math.isfinite(seconds) else None
+    return None
 
 
 def _word(value: object) -> str | None:

@@ -205,13 +205,15 @@ def _add_thinking(
     effort: str | None,
 ) -> None:
     """Switch thinking in the way that this family and this host have; most refuse the other ways."""
-    if profile.thinking == "effort" and effort is not None:
+    if effort is not None:
         _add_effort(body, profile, host, effort)
     if thinking is None:
         return
     if profile.thinking not in {"switch", "switch_keep"}:
-        if thinking is False and profile.thinking in {"always", "effort"}:
-            _warn_once(f"{profile.family} always thinks; thinking=False is not sent")
+        always = profile.thinking in {"always", "effort"}
+        if thinking is not always or profile.thinking == "unknown":
+            why = "always thinks" if always else "has no switch for thinking that is known"
+            _warn_once(f"{profile.family} {why}; thinking={thinking} is not sent")
         return
     if host.thinking == "template":
         body["chat_template_kwargs"] = {"thinking": thinking}
@@ -225,6 +227,9 @@ def _add_thinking(
 
 
 def _add_effort(body: dict[str, Any], profile: ModelProfile, host: Host, effort: str) -> None:
+    if profile.thinking != "effort":
+        _warn_once(f"{profile.family} has no effort; effort={effort!r} is not sent")
+        return
     if effort not in profile.efforts:
         raise ConfigurationError(
             f"effort is {effort!r}; {profile.family} allows {', '.join(profile.efforts)}."

@@ -47,6 +47,7 @@ class Assembler:
         self.started = False
         self.progressed = False
         self.finish_reason: str | None = None
+        self.failure: Any = None
         self._model = model
         self._tools = frozenset(tools)
         self._leaks = leaks
@@ -59,18 +60,20 @@ class Assembler:
         self._calls = CallAssembly()
         self._usage: dict[str, Any] | None = None
         self._id: str | None = None
+        self._index: int | None = None
         self._fingerprint: str | None = None
         self._hold = Holdback() if leaks and emit else None
         self._shown = 0
 
-    def add(self, chunk: Chunk) -> None:  # noqa: C901 — one pass, run for each event
-        """Take in one chunk; ``progressed`` is set if it had content.
+    def add(self, chunk: Chunk) -> None:  # noqa: C901, PLR0912 — one pass, run for each event
+        """Take in one chunk; ``progressed`` is set if it had content, ``failure`` if that is an error.
 
         :raises ResponseValidationError: if the answer outgrows its bound.
         """
         if chunk.usage:
-            self._usage = chunk.usage
-        if self._id is None:
+            self._keep_usage(chunk.usage)
+        if not self._id:
+            # The first chunk may hold nothing but what a filter of the gateway says.
             self._id = chunk.id
             self._model = chunk.model or self._model
         if chunk.system_fingerprint is not None:
@@ -82,6 +85,10 @@ class Assembler:
         choice = choices[0]
         if len(choices) > 1:
             choice = next((item for item in choices if not item.index), choice)
+        if choice.index != self._index:
+            if self._index is not None and choice.index is not None:
+                return  # a piece of another answer, which nobody asked for
+            self._index = choice.index
         delta = choice.delta or choice.message
         if delta is not None:
             if (
@@ -90,7 +97,7 @@ class Assembler:
                 or delta.reasoning_details is not None
             ):
                 self._add_reasoning(delta)
-            text = delta.content
+            text = delta.content or delta.refusal
             if text:
                 self.progressed = True
                 self._text.append(text)
@@ -101,9 +108,10 @@ class Assembler:
                 self._add_calls(delta, whole=choice.delta is None)
         if choice.finish_reason:
             self.finish_reason = choice.finish_reason
+            self.failure = choice.error
             self.progressed = True
         if choice.usage:
-            self._usage = choice.usage
+            self._keep_usage(choice.usage)
 
     def result(
         self,
@@ -160,9 +168,16 @@ class Assembler:
             self._emit(Finished(result))
         return result
 
+    def _keep_usage(self, usage: dict[str, Any]) -> None:
+        """Take the last usage that says something: it comes in two places, and is never summed."""
+        if self._usage is None or any(isinstance(n, (int, float)) and n > 0 for n in usage.values()):
+            self._usage = usage
+
     def _healed(self) -> Healed:
         text = "".join(self._text)
-        return heal(text, self._tools, thoughts=True) if self._leaks else Healed(text, "", (), 0)
+        if not self._leaks:
+            return Healed(text, "", (), 0)
+        return heal(text, self._tools, thoughts=True, enveloped=self._reasoning_key is None)
 
     def _take(self, size: int) -> None:
         self._room -= size

@@ -31,6 +31,10 @@ _MAX_BRANCHES = 10
 _MAX_HOPS = 64
 
 
+class PropertyNameError(ConfigurationError):
+    """A property has a name that no schema for Kimi can have."""
+
+
 def to_kimi_schema(model_or_schema: type[BaseModel] | Schema, *, root_object: bool = False) -> Schema:
     """Return a JSON Schema that Kimi accepts, for an answer or for a tool's parameters.
 
@@ -222,7 +226,7 @@ class _Normalizer:
             if key not in {"anyOf", "oneOf", "discriminator", "$defs", "definitions", "$id", "$schema"}
         }
         if rest:
-            parts = [merge(rest, self._open(part, place)) for part in parts]
+            parts = self._narrowed(parts, rest, place)
         branches: list[Schema] = []
         for part in parts:
             branch = self.node(part, place)
@@ -234,14 +238,28 @@ class _Normalizer:
             branches = [{"anyOf": group} if len(group) > 1 else group[0] for group in _groups(branches)]
         return described({"anyOf": branches}, node)
 
+    def _narrowed(self, parts: list[Any], rest: Schema, place: str) -> list[Any]:
+        """Put what stands beside the alternatives into each; those that it rules out are left out."""
+        narrowed = []
+        contradiction: ConfigurationError | None = None
+        for part in parts:
+            opened = self._open(part, place)
+            try:
+                narrowed.append(merge(rest, opened))
+            except ConfigurationError as error:
+                contradiction = error
+        if contradiction is not None and not narrowed:
+            raise contradiction
+        return narrowed
+
     def _property(self, name: str, place: str) -> str:
         if not name or name in _RESERVED:
-            raise ConfigurationError(
+            raise PropertyNameError(
                 f"The JSON Schema at {place} has a property named {name!r}, which Kimi reserves; rename "
                 "it, or give the field an alias."
             )
         if self._inside_def and "/" in name:
-            raise ConfigurationError(
+            raise PropertyNameError(
                 f"The JSON Schema at {place} has a property named {name!r}; Kimi takes no slash in the "
                 "names of nested models. Rename it, or give the field an alias."
             )

@@ -33,6 +33,12 @@ _HINTS = {
 }
 _SAFE_INTEGER = (1 << 53) - 1
 _MAX_HINT = 200
+# Versions of Moonshot's validator allow 500 or 1000 values, and 7,500 characters in more than 250.
+_MAX_ENUM = 500
+_LONG_ENUM = 250
+_MAX_ENUM_CHARACTERS = 7_500
+# What then stands in the description, in characters.
+_MAX_LIST = 4_000
 
 
 class Walker(Protocol):
@@ -145,12 +151,19 @@ def type_of(value: object) -> str:
 
 
 def _branch(kind: str, values: list[Any], declared: tuple[str, ...]) -> dict[str, Any]:
-    if kind in {"object", "array"}:
+    long = _too_long(values)
+    if kind in {"object", "array"} or long:
         listed = ", ".join(json.dumps(value, ensure_ascii=False) for value in values)
-        return {"type": kind, "description": f"one of: {listed}"[:_MAX_HINT]}
+        return {"type": kind, "description": f"one of: {listed}"[: _MAX_LIST if long else _MAX_HINT]}
     if kind == "number" and "number" not in declared and all(isinstance(value, int) for value in values):
         kind = "integer"
     return {"type": kind, "enum": values}
+
+
+def _too_long(values: list[Any]) -> bool:
+    if len(values) <= _LONG_ENUM:
+        return False
+    return len(values) > _MAX_ENUM or sum(len(str(value)) for value in values) > _MAX_ENUM_CHARACTERS
 
 
 def _fits(kind: str) -> set[str]:

@@ -10,7 +10,7 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from kimi_provider.client.messages import ChatRequest, ChatResult, Message, ResponseSchema
-from kimi_provider.client.schema import to_kimi_schema
+from kimi_provider.client.schema import PropertyNameError, to_kimi_schema
 from kimi_provider.exceptions import EmptyAnswerError, InvalidOutputError, TruncatedAnswerError
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ async def structured(
     :param request: what to ask; its ``response_schema`` is set here.
     :param output_type: the model of the answer; must be an object, not a list.
     :param native_schema: whether the host takes the schema as ``response_format``
-        (:meth:`KimiClient.native_schema`); else it goes into the prompt.
+        (:meth:`KimiClient.native_schema`); else, and where a property has a name that Kimi reserves,
+        it goes into the prompt.
     :param max_repairs: turns that may quote the errors and ask again; each is paid.
     :param name: name of the schema, else made from the class's.
     :raises ConfigurationError: if the type cannot be said in the schemas that Kimi accepts.
@@ -54,7 +55,11 @@ async def structured(
     :raises InvalidOutputError: if the answer is wrong after the last repair too.
     :raises APIError: as ``complete`` does.
     """
-    schema = to_kimi_schema(output_type, root_object=True)
+    try:
+        schema = to_kimi_schema(output_type, root_object=True)
+    except PropertyNameError:
+        # Kimi does not take it as a schema, but it can be told of it.
+        schema, native_schema = output_type.model_json_schema(), False
     name = name or _NAME.sub("_", output_type.__name__)[:64]
     asked = _asking(request, name, schema, native=native_schema)
     results: list[ChatResult] = []
@@ -125,9 +130,8 @@ def _asking(request: ChatRequest, name: str, schema: dict[str, Any], *, native: 
 
 def _usable(result: ChatResult) -> str:
     if result.truncated:
-        reason = "max_tokens was reached" if result.finish_reason == "length" else "the stream was cut"
         raise TruncatedAnswerError(
-            f"The structured answer is not whole: {reason}. Raise max_tokens, or ask for less."
+            f"The structured answer is not whole: {result.cut_by}. Raise max_tokens, or ask for less."
         )
     if not result.text.strip():
         raise EmptyAnswerError(

@@ -13,26 +13,30 @@ if TYPE_CHECKING:
 def read_usage(usage: dict[str, Any] | None, price: Price | None) -> Usage:
     """Return one call's usage and cost.
 
-    Cached tokens come flat or in ``prompt_tokens_details``, and are part of the prompt's. A negative
-    number (seen from K3) counts as none. Without any usage the cost is not known.
+    Cached and reasoning tokens come flat or in the details, and are part of the prompt's and the
+    answer's. A negative number (seen from K3) counts as none. Without any usage the cost is not known.
     """
     if not usage:
         return Usage(calls=1, cost_usd=None)
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    # The other names are those of Anthropic's protocol and of DeepSeek's, which gateways pass on.
+    prompt = _count(usage.get("prompt_tokens")) or _count(usage.get("input_tokens"))
+    completion = _count(usage.get("completion_tokens")) or _count(usage.get("output_tokens"))
     into = usage.get("prompt_tokens_details")
     out = usage.get("completion_tokens_details")
     cached = _count(usage.get("cached_tokens"))
     if not cached and isinstance(into, dict):
         cached = _count(into.get("cached_tokens"))
+    cached = cached or _count(usage.get("prompt_cache_hit_tokens"))
+    reasoning = _count(out.get("reasoning_tokens")) if isinstance(out, dict) else 0
     counted = Usage(
         calls=1,
         input_tokens=prompt,
         output_tokens=completion,
         cache_read_tokens=min(cached, prompt),
-        reasoning_tokens=_count(out.get("reasoning_tokens")) if isinstance(out, dict) else 0,
+        reasoning_tokens=reasoning or _count(usage.get("reasoning_tokens")),
         cost_usd=None,
     )
-    if price is None:
+    if price is None or not (prompt or completion):
         return counted
     return counted.model_copy(update={"cost_usd": price.cost(counted)})
 

@@ -35,6 +35,9 @@ def wire_messages(
     wired = []
     for message in messages:
         if message.role == "assistant":
+            if not (message.content or message.tool_calls or message.partial):
+                # It says nothing, and Moonshot answers 400 "must not be empty".
+                continue
             wired.append(_assistant(message, key, default_key, ids, fill=fill_reasoning))
             continue
         fields: dict[str, Any] = {"role": message.role, "content": message.content or ""}

@@ -9,7 +9,7 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from kimi_provider.exceptions import APIError, BadRequestError
+from kimi_provider.exceptions import APIError, BadRequestError, JournalError
 from kimi_provider.storage import read_text, write_text
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ class BatchJob:
     """One task's batch.
 
     What is known of it lies in ``batch.json``: written before the batch is submitted, with a mark that
-    goes along, and again when its id is known. A try that finds the mark without an id looks for the
-    batch that carries the mark, so that a worker killed in between does not make it be paid twice.
+    goes along and the id of its file, and again when its own id is known. A try that finds no id looks
+    for the batch that carries the mark or has the file, so that a worker killed in between does not
+    make it be paid twice.
 
     :param client: an open client of the account.
     :param folder: the task instance's folder, the same for each try.
@@ -47,13 +48,14 @@ class BatchJob:
         :param requests: what to ask, by the caller's own ids.
         :param completion_window: how long the host may take, ``12h`` to ``7d``.
         :raises ConfigurationError: if the requests cannot be one batch, or the host has none.
+        :raises JournalError: if what an earlier try wrote down cannot be read.
         :raises APIError: if the host does not answer as it should.
         """
         content = self._client.batches.lines(requests)
         asked = hashlib.sha256(content + completion_window.encode()).hexdigest()
         known = await asyncio.to_thread(self._read)
         if known and known["asked"] == asked:
-            batch_id = known["batch_id"] or await self._find(known["mark"])
+            batch_id = known["batch_id"] or await self._find(known["mark"], known.get("file_id"))
             if batch_id:
                 log.info(
                     "Batch %s of an earlier try is there already; it is not submitted again", batch_id
@@ -68,8 +70,15 @@ class BatchJob:
                 )
             known = {"asked": asked, "mark": uuid.uuid4().hex, "ids": list(requests), "batch_id": None}
             await self._keep(known)
+
+        async def keep_file(file_id: str) -> None:
+            await self._keep(known | {"file_id": file_id})
+
         batch = await self._client.batches.create(
-            requests, completion_window=completion_window, metadata={_MARK: known["mark"]}
+            requests,
+            completion_window=completion_window,
+            metadata={_MARK: known["mark"]},
+            on_upload=keep_file,
         )
         await self._keep(known | {"batch_id": batch.id})
         log.info("Batch %s with %d requests is submitted", batch.id, len(requests))
@@ -117,9 +126,11 @@ class BatchJob:
             "usage": _usage(results),
         }
 
-    async def _find(self, mark: str) -> str | None:
+    async def _find(self, mark: str, file_id: str | None) -> str | None:
         for batch in await self._client.batches.list():
-            if (batch.metadata or {}).get(_MARK) == mark:
+            # Not every host keeps the metadata.
+            mine = (batch.metadata or {}).get(_MARK) == mark
+            if mine or (file_id is not None and batch.input_file_id == file_id):
                 return batch.id
         return None
 
@@ -128,9 +139,16 @@ class BatchJob:
 
     def _read(self) -> dict[str, Any] | None:
         try:
-            known: dict[str, Any] = json.loads(read_text(self._file))
+            known = json.loads(read_text(self._file))
         except FileNotFoundError:
             return None
+        except ValueError:
+            known = None
+        if not isinstance(known, dict) or not {"asked", "mark", "ids", "batch_id"} <= known.keys():
+            raise JournalError(
+                f"{self._file} is damaged, so that it is not known whether a batch is under way. Look at"
+                " the account's batches, then remove the file to submit anew."
+            )
         return known
 
 

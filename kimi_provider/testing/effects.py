@@ -26,7 +26,7 @@ _EMPTY_EVENT = (
 )
 _BODYLESS = (204, 304)
 BOMB_BYTES = 256 * 1024 * 1024
-_FINISH = re.compile(rb'"finish_reason":"')
+_FINISH = re.compile(rb'"finish_reason":"\w+"')
 
 
 class ClientLeftError(Exception):
@@ -182,6 +182,17 @@ class Effect:
             raise ClientLeftError
         await self._pass(body, more)
 
+    async def _error_event(self, body: bytes, more: bool) -> None:
+        """Break the answer off with an error, in an event of the stream or instead of the whole."""
+        if not self._due:
+            await self._pass(body, more)
+            return
+        status, error_type, message = ERRORS["overloaded"]
+        error = msgspec.json.encode(error_body("", error_type, message) | {"status": status})
+        streamed = body.startswith(b"data:")
+        await self._pass(b"data: " + error + b"\n\n" if streamed else error, more=False)
+        raise ClientLeftError
+
     async def _stall(self, body: bytes, more: bool) -> None:
         if self._parts == self._fault.at_event and await until_disconnect(
             self._receive, self._fault.seconds
@@ -234,14 +245,19 @@ class Effect:
 
     async def _rewritten(self, body: bytes, more: bool) -> None:
         kind = self._fault.kind
-        done = body.startswith(b"data: [DONE]")
-        if (kind == "no_done" and done) or (kind == "no_finish" and _FINISH.search(body)):
+        done, event = body.startswith(b"data: [DONE]"), body.startswith(b"data:")
+        if (kind == "no_done" and done) or (kind == "no_finish" and event and _FINISH.search(body)):
             body = b""
+        elif kind == "no_finish":
+            body = _FINISH.sub(b'"finish_reason":null', body)
         elif kind == "malformed_json" and self._due and not done:
-            body = body[: len(body) // 2] + (b"\n\n" if body.startswith(b"data:") else b"")
+            body = body[: len(body) // 2] + (b"\n\n" if event else b"")
+        elif kind == "error_finish":
+            # How gateways say that the model's host failed in the middle of its answer.
+            body = _FINISH.sub(b'"finish_reason":"error"', body)
         elif kind == "crlf":
             body = body.replace(b"\n", b"\r\n")
-        elif kind == "split_data":
+        elif kind == "split_data" and event:
             # One event over two `data:` lines, broken where JSON allows white space.
             body = body.replace(b',"choices"', b',\ndata: "choices"', 1)
         await self._pass(body, more)

@@ -36,6 +36,11 @@ ERRORS: dict[str, tuple[int, str, str]] = {
         "content_filter",
         "The request was rejected because it was considered high risk",
     ),
+    "context_length": (
+        400,
+        "invalid_request_error",
+        "Invalid request: Your request exceeded model token limit: 262144 (requested: 269030)",
+    ),
     "unauthorized": (401, "invalid_authentication_error", "Invalid Authentication"),
     "forbidden": (403, "permission_denied_error", "You do not have permission to access this resource"),
     "not_found": (404, "resource_not_found_error", "The requested resource was not found"),
@@ -52,6 +57,7 @@ PAGES = {
     "html_502": (502, "502 Bad Gateway"),
     "html_503": (503, "503 Service Temporarily Unavailable"),
     "html_504": (504, "504 Gateway Time-out"),
+    "html_524": (524, "524: A timeout occurred"),
     "html_200": (200, "Welcome"),
 }
 
@@ -60,7 +66,7 @@ EFFECTS = frozenset(
     {
         "cut", "end_early", "stall", "slow", "glued", "no_done", "no_finish", "malformed_json",
         "keep_alives", "crlf", "split_data", "tiny_packets", "empty_choices", "close_after",
-        "error_after", "stall_after",
+        "error_after", "stall_after", "error_event", "error_finish",
     }
 )  # fmt: skip
 

@@ -27,9 +27,12 @@ _RANGES = (("minLength", "maxLength"), ("minItems", "maxItems"), ("minimum", "ma
 _DEFS = "#/$defs/"
 MAX_DEPTH = 30
 MAX_REFERENCE_CHAIN = 8
-MAX_PROPERTIES = 3000
-MAX_ENUM = 1000
-MAX_ANY_OF = 500
+# Of the versions of the validator, the one that allows the least.
+MAX_PROPERTIES = 1000
+MAX_ENUM = 500
+MAX_ENUM_CHARACTERS = 7500
+LONG_ENUM = 250
+MAX_ANY_OF = 100
 
 Schema = dict[str, Any]
 
@@ -272,6 +275,9 @@ def _check_enum(values: object, types: list[str], path: str) -> None:
         raise SchemaError(here, "enum array cannot be empty")
     if len(values) > MAX_ENUM:
         raise SchemaError(here, f"enum array cannot have more than {MAX_ENUM} items")
+    length = sum(len(str(value)) for value in values)
+    if len(values) > LONG_ENUM and length > MAX_ENUM_CHARACTERS:
+        raise SchemaError(here, f"total string length of enum values ({length}) exceeds maximum limit")
     for value in values:
         if not any(_fits(value, name) for name in types):
             raise SchemaError(here, f"enum value ({value}) does not match any type in {types}")
@@ -290,17 +296,19 @@ def _fits(value: object, name: str) -> bool:
 
 
 def _check_range(schema: Schema, low: str, high: str, path: str) -> None:
-    whole = low != "minimum"
+    size = low != "minimum"
+    whole = size or "integer" in schema["type"]
     for keyword in (low, high):
-        bound = schema.get(keyword, 0)
-        if isinstance(bound, bool) or not isinstance(bound, int if whole else int | float):
-            raise SchemaError(
-                _join(path, keyword), f"{keyword} must be {'an integer' if whole else 'a number'}"
-            )
-        if whole and bound < 0:
-            raise SchemaError(_join(path, keyword), f"{keyword} must be non-negative")
+        bound, here = schema.get(keyword, 0), _join(path, keyword)
+        if isinstance(bound, bool) or not isinstance(bound, int | float):
+            raise SchemaError(here, f"{keyword} must be {'an integer' if whole else 'a number'}")
+        if whole and not float(bound).is_integer():
+            what = f"{keyword} must be an integer" if size else f"{bound} is not a valid integer"
+            raise SchemaError(here, what)
+        if size and bound < 0:
+            raise SchemaError(here, f"{keyword} must be non-negative")
     if low in schema and high in schema and schema[low] > schema[high]:
-        raise SchemaError(path, f"{low} must not be greater than {high}")
+        raise SchemaError(path, f"{low} ({schema[low]}) cannot be greater than {high} ({schema[high]})")
 
 
 def _check_required(schema: Schema, path: str) -> None:

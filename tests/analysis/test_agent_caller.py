@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import json
 import logging
 from decimal import Decimal
@@ -94,7 +95,25 @@ def test_a_failed_try_does_not_use_up_the_journal_place(simulator, tmp_path):
     assert chats(simulator) == before
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "checksum only", "no checksum"])
+def sealed(body):
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "cut",
+        "changed",
+        "empty",
+        "checksum only",
+        "no checksum",
+        "no JSON",
+        "a list",
+        "no result",
+        "another result",
+        "another usage",
+    ],
+)
 def test_a_damaged_entry_is_no_hit_and_is_replaced(simulator, tmp_path, damage):
     run = lambda: asyncio.run(with_caller(simulator, tmp_path, lambda c: c.complete(ask())))  # noqa: E731 — said three times
     run()
@@ -107,6 +126,11 @@ def test_a_damaged_entry_is_no_hit_and_is_replaced(simulator, tmp_path, damage):
             "empty": b"",
             "checksum only": data[:65],
             "no checksum": data[65:],
+            "no JSON": sealed(b"version 9"),
+            "a list": sealed(b"[1]"),
+            "no result": sealed(b'{"answer": "x"}'),
+            "another result": sealed(b'{"result": {"text": 5}}'),
+            "another usage": sealed(data[65:].replace(b'"input_tokens":', b'"input_tokens":"x",".":')),
         }[damage]
     )
     run()
@@ -212,6 +236,18 @@ def test_a_prompt_beyond_the_window_is_refused_with_its_numbers(simulator):
     with pytest.raises(BudgetExceededError, match=r"window of kimi-k2-thinking.*20000"):
         asyncio.run(with_caller(simulator, None, lambda c: c.complete(request), extra=extra))
     assert chats(simulator) == 0
+
+
+def test_an_unknown_window_is_said_once(simulator, caplog):
+    async def use(caller):
+        for _ in range(2):
+            await caller._fit(ask(model="mystery-model"))
+        await caller._fit(ask())
+
+    with caplog.at_level(logging.WARNING, "kimi_provider.analysis"):
+        asyncio.run(with_caller(simulator, None, use))
+    assert caplog.text.count("models.mystery-model.context_window") == 1
+    assert "kimi-k2-thinking" not in caplog.text
 
 
 def test_the_answers_bound_shrinks_to_what_is_left_but_not_below_thinking(simulator):

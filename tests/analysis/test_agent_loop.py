@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import json
 from decimal import Decimal
 
@@ -16,7 +17,7 @@ from kimi_provider.analysis.trace import Trace
 from kimi_provider.analysis.transcript import ApprovalNeeded, load_transcript
 from kimi_provider.client.client import KimiClient
 from kimi_provider.client.config import ClientConfig
-from kimi_provider.client.messages import ChatRequest, ChatResult, Message, ToolCall
+from kimi_provider.client.messages import ChatRequest, ChatResult, Message, ToolCall, ToolSpec
 from kimi_provider.exceptions import (
     BudgetExceededError,
     ConfigurationError,
@@ -606,6 +607,58 @@ def test_policy_decides_down_to_arguments(tmp_path):
         policy=policy,
     )
     assert isinstance(asked, ApprovalNeeded)
+
+
+def test_a_built_in_tool_gets_its_arguments_back(tmp_path):
+    search = ToolSpec("$web_search", "", {}, builtin=True)
+    arguments = '{"search_result": {"search_id": "x"}, "usage": {"total_tokens": 9}}'
+
+    def run(folder, policy):
+        client = Script(calling("$web_search", arguments, ("double", {"number": 2})), answer("done"))
+        caller = Caller(client, budget=Budget(), trace=Trace(), journal=Journal(folder))
+        request = ChatRequest(messages=(Message.user("Go"),), tools=(search,))
+        result = asyncio.run(run_agent(caller, request, [double], policy=Policy.from_mapping(policy)))
+        assert [spec.name for spec in client.requests[0].tools] == ["$web_search", "double"]
+        assert client.requests[0].tools[0] == search
+        return tool_texts(result)
+
+    assert run(tmp_path / "allow", {}) == [arguments, "4"]
+    assert "not permitted" in run(tmp_path / "deny", {"$web_search": "deny"})[0]
+
+
+def test_a_rule_sees_the_default_of_an_argument_that_is_left_out(tmp_path):
+    removed = []
+
+    @tool
+    def remove(path: str = "/secret/all", *, recursive: bool = False) -> str:
+        """Remove."""
+        removed.append((path, recursive))
+        return "removed"
+
+    policy = {"remove": [{"arguments": {"path": "/secret/**"}, "decision": "deny"}, "allow"]}
+    client = Script(calling("remove", {}, ("remove", {"path": "/data/x"})), answer("done"))
+    start(client, [remove], folder=tmp_path, policy=Policy.from_mapping(policy))
+    assert removed == [("/data/x", False)]
+
+
+def test_a_tool_result_that_this_version_cannot_read_is_none(tmp_path):
+    made = []
+
+    @tool
+    def count(number: int) -> int:
+        """Count."""
+        made.append(number)
+        return len(made)
+
+    def go(*answers):
+        return start(Script(*answers), [count], folder=tmp_path)
+
+    go(calling("count", {"number": 1}), answer("done"))
+    (kept,) = (path for path in tmp_path.iterdir() if path.name.startswith("tool-"))
+    body = b'{"value": 1}'
+    kept.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    assert tool_texts(go(answer("done"))) == ["2"]
+    assert tool_texts(go(answer("done"))) == ["2"]
 
 
 def test_a_tool_that_asks_needs_a_journal():

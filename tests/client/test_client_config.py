@@ -32,6 +32,7 @@ def make(base_url=None, key="sk-test", model="kimi-k2-thinking", **extra):
         ("kimi-k3", "kimi-k3"),
         ("kimi-k2-0905-preview", "kimi-k2"),
         ("kimi-k2-turbo-preview", "kimi-k2-turbo"),
+        ("kimi-k3.1-pro", "unknown"),
         ("gpt-9", "unknown"),
         ("kimi-latest", "unknown"),
     ],
@@ -72,6 +73,11 @@ def test_each_preset_brings_its_url(name):
         ("api.moonshot.ai/v1/", "https://api.moonshot.ai/v1"),
         ("https://x.example/v1/chat/completions", "https://x.example/v1"),
         ("http://localhost:8000/v1", "http://localhost:8000/v1"),
+        ("api.moonshot.ai", "https://api.moonshot.ai/v1"),
+        ("https://openrouter.ai/", "https://openrouter.ai/api/v1"),
+        ("https://api.fireworks.ai", "https://api.fireworks.ai/inference/v1"),
+        ("https://eu.api.moonshot.ai", "https://eu.api.moonshot.ai"),
+        ("http://localhost:8000", "http://localhost:8000"),
     ],
 )
 def test_url_is_put_in_order(url, expected):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -133,11 +134,55 @@ def body(message="", type_=None, code=None):
         (200, body("x", "rate_limit_error"), RateLimitError),
         (200, body("x", None, 502), ServerError),
         (200, body("x", None, "429"), RateLimitError),
+        (200, {"error": "slow down", "code": 429}, RateLimitError),
+        (200, {"error": "Rate limit exceeded, try again in 2 seconds"}, RateLimitError),
         (502, [{"error": {"message": "x"}}], ServerError),
         (502, {"error": "just text"}, ServerError),
         (
             502,
             {"error": {"message": json.dumps(body("no", "exceeded_current_quota_error"))}},
+            QuotaExceededError,
+        ),
+        # What gateways and other hosts of the model say.
+        (429, body("Your account is suspended, please check your plan and billing"), QuotaExceededError),
+        (403, body("organization <x> exceeded current quota", "<nil>"), QuotaExceededError),
+        (403, body("You've reached your usage limit", "permission_error"), QuotaExceededError),
+        (403, body("预扣费额度失败", "new_api_error"), QuotaExceededError),
+        (401, body("该令牌额度已用尽", "new_api_error"), QuotaExceededError),
+        (403, {"code": 403, "reason": "NOT_ENOUGH_BALANCE", "message": "no"}, QuotaExceededError),
+        (429, body("ExceededBudget: over", "budget_exceeded", "429"), QuotaExceededError),
+        (
+            412,
+            body("suspended, possibly due to reaching the monthly spending limit"),
+            QuotaExceededError,
+        ),
+        (400, body("litellm.ContextWindowExceededError: too big", None, "400"), ContextLengthError),
+        (400, {"message": "Input is too long for requested model."}, ContextLengthError),
+        (422, body("`inputs` tokens + `max_new_tokens` must be <= 262144"), ContextLengthError),
+        (429, {"message": "Too many tokens, please wait before trying again."}, RateLimitError),
+        (429, {"message": "Too many tokens per day, please wait."}, DailyLimitError),
+        (429, body("Limit exceeded for today, try again tomorrow"), DailyLimitError),
+        (400, body("litellm.ContentPolicyViolationError: x"), ContentFilterError),
+        (
+            403,
+            body("Your chosen model requires moderation and your input was flagged"),
+            ContentFilterError,
+        ),
+        (400, body("Not found the model kimi-k2-thinking or Permission denied"), NotFoundError),
+        (400, body("moonshotai/kimi-k9 is not a valid model ID", None, 400), NotFoundError),
+        (403, {"Message": "User: x is not authorized"}, PermissionDeniedError),
+        (429, {"detail": {"error": "Model busy, retry later"}}, RateLimitError),
+        (
+            400,
+            body(f"Error from provider: {json.dumps(body('x', 'engine_overloaded_error'))}"),
+            OverloadedError,
+        ),
+        (500, body("Error code: 429 - {'type': 'exceeded_current_quota_error'}"), QuotaExceededError),
+        (500, body("Error code: 401 - {'type': 'invalid_authentication_error'}"), AuthenticationError),
+        (429, "\ufeff" + json.dumps(body("x", "engine_overloaded_error")), OverloadedError),
+        (
+            429,
+            ': hello\n\nevent: error\ndata: {"error": {"code": "insufficient_quota"}}\n\n',
             QuotaExceededError,
         ),
         (500, b"\xff\xfe", ServerError),
@@ -200,3 +245,11 @@ def test_message_names_host_model_and_way_out():
         "moonshot answered 401 invalid_authentication_error for model kimi-k3: Invalid. Check the "
         "connection's key; keys of other hosts and regions do not work."
     )
+
+
+def test_an_error_crosses_to_another_process():
+    given = body("reached max RPM, please try again after 7 seconds", "rate_limit_reached_error")
+    error = status_error(429, {"msh-request-id": "req-1"}, json.dumps(given).encode(), ANSWER)
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 — our own
+    assert (type(copy), str(copy), vars(copy)) == (RateLimitError, str(error), vars(error))
+    assert (copy.status, copy.retry_after, copy.request_ids) == (429, 7, ("req-1",))

@@ -11,7 +11,7 @@ import pytest
 
 from kimi_provider import exceptions
 from kimi_provider.client.client import KimiClient
-from kimi_provider.client.messages import ChatRequest, Finished, Message, ToolSpec
+from kimi_provider.client.messages import ChatRequest, Finished, Message, ToolCall, ToolSpec
 
 PROMPT = "PLANTED-PROMPT about the quarterly numbers"
 TOOL = ToolSpec(
@@ -147,6 +147,35 @@ STATUS_FAULTS = {
         1,
         (200, json.dumps(ANSWER).replace('"total_tokens": 12', '"total_tokens": NaN').encode()),
     ),
+    "error in a list": ("BadRequestError", 1, (200, [error("no", "invalid_request_error")])),
+    "Anthropic's protocol": (
+        "ResponseValidationError",
+        1,
+        (200, {"id": "msg", "type": "message", "content": [{"type": "text", "text": "hi"}]}),
+    ),
+    "protocol of Responses": ("ResponseValidationError", 1, (200, {"object": "response", "output": []})),
+    "choice that is an error": (
+        "ServerError",
+        3,
+        (
+            200,
+            {
+                "choices": [
+                    {
+                        "message": {"content": "half"},
+                        "finish_reason": "error",
+                        "error": {"code": 502, "message": "the provider hung up"},
+                    }
+                ]
+            },
+        ),
+    ),
+    "error as finish reason": (
+        "ServerError",
+        3,
+        (200, {"choices": [{"message": {"content": "half"}, "finish_reason": "error"}]}),
+    ),
+    "byte order mark": ("answer", 1, (200, b"\xef\xbb\xbf" + json.dumps(ANSWER).encode())),
     "unknown encoding": (
         "ResponseValidationError",
         3,
@@ -263,7 +292,7 @@ def test_odd_stream_is_read_whole(kit, name, expected, delay):
     }.get(name, usual)
     packets = [pieces] if delay is None else []
     if delay is not None:
-        packets = [pieces[i : i + 7] for i in range(0, len(pieces), 7)]
+        packets = [pieces[i : i + 3] for i in range(0, len(pieces), 3)]
     reply = kit.reply.stream(*packets, hold="left open" in name, abort="reset" in name)
     if name == "no content type":
         head = reply.pieces[0].replace(b"Content-Type: text/event-stream\r\n", b"")
@@ -298,6 +327,8 @@ def test_done_without_finish_reason_is_truncated(kit):
         ("reset in the middle", "answer", 2),
         ("reset before the answer", "answer", 2),
         ("error event in the middle", "answer", 2),
+        ("error as finish reason", "answer", 2),
+        ("events of another protocol", "ResponseValidationError", 1),
         ("named error event", "answer", 2),
         ("quota event in the middle", "QuotaExceededError", 1),
         ("damaged event", "answer", 2),
@@ -323,6 +354,10 @@ def test_stream_fault(kit, name, expected, calls):
         "reset in the middle": stream(half, abort=True),
         "reset before the answer": kit.reply((b"",), abort=True),
         "error event in the middle": stream(half, b"data: " + json.dumps(OVERLOAD).encode() + b"\n\n"),
+        "events of another protocol": stream(
+            b'event: message_start\ndata: {"type": "message_start", "message": {"id": "msg"}}\n\n'
+        ),
+        "error as finish reason": stream(half, kit.chunk(finish="error"), kit.done),
         "named error event": stream(
             half, b'event: error\ndata: {"message": "oops", "type": "server_error"}\n\n'
         ),
@@ -500,3 +535,20 @@ def test_error_whose_body_never_ends(kit):
     )
     outcome, _, server = run(kit, [reply], stream=True)
     assert (outcome, len(server.seen)) == ("AuthenticationError", 1)
+
+
+@pytest.mark.parametrize("where", ["reasoning", "arguments"])
+def test_what_the_model_said_does_not_come_back_in_an_error(kit, where):
+    said = "PLANTED is what the model thought of it"
+    call = ToolCall("get_weather:0", "get_weather", json.dumps({"city": said}))
+    history = Message.assistant(reasoning=said if where == "reasoning" else "", tool_calls=(call,))
+    request = ChatRequest(messages=(Message.user(PROMPT), history), stream=False)
+
+    async def main():
+        reply = kit.reply.of(400, error(f"Invalid request: '{said}' at index 1"))
+        async with kit.serving(reply) as server, KimiClient(kit.config(server.url)) as client:
+            with pytest.raises(exceptions.BadRequestError) as caught:
+                await client.complete(request)
+            return str(caught.value)
+
+    assert "PLANTED" not in asyncio.run(main())

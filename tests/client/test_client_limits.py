@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 
 import pytest
 
 from kimi_provider.client import limits
 from kimi_provider.client.client import KimiClient
+from kimi_provider.client.errors import Answer, status_error
 from kimi_provider.client.limits import RateLimiter, limiter_for
 from kimi_provider.client.messages import ChatRequest, Message
 from kimi_provider.client.retry_after import retry_after
@@ -166,6 +168,11 @@ def test_client_keeps_to_its_concurrency(kit, monkeypatch):
         ({}, "Please try again in 1.5s.", 1.5),
         ({}, "try again in 200ms", 0.2),
         ({}, "try again after 2 minutes", 120),
+        ({}, "Please try again in 1m12.5s. Need more?", 72.5),
+        ({}, "Please try again in 6m0s.", 360),
+        ({}, "please wait for 30 seconds before the next", 30),
+        ({}, "请在 5 秒后重试", 5),
+        ({}, "in 3 models", None),
         ({}, "try again later", None),
         ({}, "reached organization max RPM: 3", None),
     ],
@@ -173,6 +180,32 @@ def test_client_keeps_to_its_concurrency(kit, monkeypatch):
 )
 def test_wait_that_the_host_asks_for(headers, text, seconds):
     assert retry_after(headers, text) == seconds
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {
+            "title": "Error 1015",
+            "status": 429,
+            "detail": "You are being rate limited",
+            "retry_after": 30,
+        },
+        {
+            "error": {
+                "message": "Provider returned error",
+                "code": 429,
+                "metadata": {"raw": "rate-limited upstream", "retry_after_seconds": 30},
+            }
+        },
+    ],
+    ids=["Cloudflare", "OpenRouter"],
+)
+def test_wait_that_a_field_of_the_error_asks_for(body):
+    answer = Answer("openrouter", "kimi-k2", "sk-secret")
+    error = status_error(429, {}, json.dumps(body).encode(), answer)
+    assert (type(error), error.retry_after) == (RateLimitError, 30)
+    assert status_error(429, {"retry-after": "2"}, json.dumps(body).encode(), answer).retry_after == 2
 
 
 def test_date_in_the_past_or_future_without_a_date_header():

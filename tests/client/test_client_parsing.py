@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_provider.client.chunk import lenient_chunk
-from kimi_provider.client.messages import ToolCall
+from kimi_provider.client.messages import TextDelta, ToolCall
 from kimi_provider.client.models import find_profile
 from kimi_provider.client.response import Assembler
 from kimi_provider.client.sse import EventStream
@@ -224,6 +224,14 @@ def piece(arguments="", name=None, **more):
             [[piece("{}", "f_a", id="x")], [piece("{}", "f_b")]],
             [("x", "f_a", "{}"), ("functions.f_b:1", "f_b", "{}")],
         ),
+        (
+            [[piece("{", "f_a", id="x")], [piece("}", "f_a", id="x")], [piece("", "f_a", id="x")]],
+            [("x", "f_a", "{}")],
+        ),
+        (
+            [[piece("{", "f_a", index=0, id="x")], [piece("}", "", index=0, id="y")]],
+            [("x", "f_a", "{}")],
+        ),
     ],
     ids=[
         "one id for two calls",
@@ -235,6 +243,8 @@ def piece(arguments="", name=None, **more):
         "index as text",
         "arguments as object",
         "second call has only a name",
+        "id and name on every piece, the last one empty",
+        "another id on every piece",
     ],
 )
 def test_odd_tool_calls(deltas, expected):
@@ -299,8 +309,29 @@ def test_reasoning_is_read_from_whatever_key(deltas, key, text):
         ),
         ([{"top": {"prompt_tokens": -7, "completion_tokens": 3, "cached_tokens": 2}}], (0, 3, 0)),
         ([{"top": {"prompt_tokens": 3, "completion_tokens": "x", "cached_tokens": 50}}], (3, 0, 3)),
+        (
+            [
+                {"choice": {"prompt_tokens": 5, "completion_tokens": 1}},
+                {"top": {"prompt_tokens": 0, "completion_tokens": 0}},
+            ],
+            (5, 1, 0),
+        ),
+        ([{"top": {"input_tokens": 4, "output_tokens": 2}}], (4, 2, 0)),
+        (
+            [{"top": {"prompt_tokens": 9, "completion_tokens": 3, "prompt_cache_hit_tokens": 8}}],
+            (9, 3, 8),
+        ),
     ],
-    ids=["both places", "only in the choice", "details", "negative", "nonsense"],
+    ids=[
+        "both places",
+        "only in the choice",
+        "details",
+        "negative",
+        "nonsense",
+        "zeros at the end",
+        "another protocol's names",
+        "cache hits by another name",
+    ],
 )
 def test_usage_is_the_last_and_never_summed(usages, expected):
     lines = [delta(content="x")]
@@ -321,12 +352,67 @@ def test_content_as_parts_and_second_choice():
             {"index": 1, "delta": {"content": "other"}},
             {
                 "index": 0,
-                "delta": {"content": [{"type": "text", "text": "one"}]},
+                "delta": {
+                    "content": [{"type": "thinking", "text": "no"}, {"type": "text", "text": "one"}]
+                },
                 "finish_reason": "stop",
             },
         ]
     }
     assert parse(stream_of([json.dumps(body)])).text == "one"
+
+
+def test_a_first_chunk_without_id_and_model():
+    first = json.dumps({"id": "", "model": "", "choices": [], "prompt_filter_results": []})
+    result = parse(stream_of([first, delta(content="x", finish="stop")]))
+    assert (result.request_ids, result.model) == (("r1", "c1"), "asked")
+
+
+def test_second_choice_in_chunks_of_its_own_is_left_out():
+    def of(index, text, finish=None):
+        choice = {"index": index, "delta": {"content": text}, "finish_reason": finish}
+        return json.dumps({"choices": [choice]})
+
+    lines = [of(0, "on"), of(1, "two"), of(0, "e", "stop"), of(1, "more", "length")]
+    result = parse(stream_of(lines))
+    assert (result.text, result.finish_reason) == ("one", "stop")
+
+
+def test_usage_that_says_nothing_costs_nobody_knows_what():
+    usage = {"total_time": 3, "prompt_tokens": 0, "completion_tokens": 0}
+    body = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage}
+    assert whole(body).usage.cost_usd is None
+
+
+def test_flat_reasoning_tokens():
+    usage = {"prompt_tokens": 1, "completion_tokens": 9, "reasoning_tokens": 7}
+    body = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage}
+    assert whole(body).usage.reasoning_tokens == 7
+
+
+def test_refusal_is_what_the_model_says():
+    lines = [delta(content=None, refusal="I will not."), delta(finish="stop")]
+    assert parse(stream_of(lines)).text == "I will not."
+
+
+@pytest.mark.parametrize(
+    ("finish", "words"),
+    [
+        (None, "the stream broke off"),
+        ("length", "max_tokens was reached"),
+        ("max_tokens", "max_tokens was reached"),
+        ("content_filter", "the host's content filter cut it"),
+        ("abort", "the host gave it up"),
+    ],
+)
+def test_finish_reasons_of_cut_answers(finish, words):
+    result = parse(stream_of([delta(content="half", finish=finish)]))
+    assert (result.truncated, result.cut_by) == (True, words)
+
+
+@pytest.mark.parametrize("finish", ["stop", "tool_calls", "eos"])
+def test_finish_reasons_of_whole_answers(finish):
+    assert not parse(stream_of([delta(content="whole", finish=finish)])).truncated
 
 
 # --- leaks ------------------------------------------------------------------------------------------
@@ -362,6 +448,16 @@ def call(name="look_up", index=0, arguments='{"q": 1}'):
         ("<think>why</think>Answer", "Answer", "why", [], "stop"),
         ("why</think>\n\nAnswer", "Answer", "why", [], "stop"),
         ("<think>cut", "", "cut", [], "stop"),
+        ("\n<think>\nwhy\n</think>\n\nAnswer", "Answer", "why", [], "stop"),
+        ("Hello <think>why</think>world", "Hello world", "why", [], "stop"),
+        ("<think>why</think>An</think>swer", "An</think>swer", "why", [], "stop"),
+        (
+            f"<|tool_call_section_begin|>{call()}<|tool_call_section_end|>",
+            "",
+            None,
+            ["functions.look_up:0"],
+            "tool_calls",
+        ),
         ("a < b and <b>c</b>", "a < b and <b>c</b>", None, [], "stop"),
     ],
     ids=[
@@ -372,6 +468,10 @@ def call(name="look_up", index=0, arguments='{"q": 1}'):
         "think",
         "think without opening",
         "cut thought",
+        "think between blanks",
+        "think after text",
+        "think closed once more",
+        "section in the singular",
         "no leak",
     ],
 )
@@ -383,6 +483,61 @@ def test_leaks_are_healed_where_the_host_leaks(text, left, thought, ids, finish)
     assert [c.id for c in result.tool_calls] == ids
     assert result.healed == len(ids) + (1 if thought else 0)
     assert parse(stream_of(lines), tools=("look_up",), leaks=False).text == text
+
+
+def test_thought_that_goes_over_to_calls_without_closing():
+    text = f"<think>why <|tool_calls_section_begin|>{call()}<|tool_calls_section_end|>"
+    result = parse(stream_of([delta(content=text, finish="stop")]), tools=("look_up",), leaks=True)
+    assert (result.text, result.reasoning, result.finish_reason) == ("", "why", "tool_calls")
+    assert [c.id for c in result.tool_calls] == ["functions.look_up:0"]
+
+
+def test_calls_within_a_closed_thought():
+    section = f"<|tool_calls_section_begin|> {call()} <|tool_calls_section_end|>"
+    text = f"<think>Look. {section}</think>"
+    result = parse(stream_of([delta(content=text, finish="stop")]), tools=("look_up",), leaks=True)
+    assert (result.text, result.reasoning, result.finish_reason) == ("", "Look.", "tool_calls")
+    assert [c.id for c in result.tool_calls] == ["functions.look_up:0"]
+
+
+def test_thinking_in_the_envelope_of_bedrock():
+    lines = [
+        delta(content=t) for t in ("<reas", "oning>one</reasoning><reasoning> two</reasoning>", "A")
+    ]
+    told = []
+    result = parse(stream_of([*lines, delta(finish="stop")]), leaks=True, emit=told.append)
+    assert (result.text, result.reasoning) == ("A", "one\ntwo")
+    assert [event.text for event in told if isinstance(event, TextDelta)] == ["A"]
+    asked_for = [delta(reasoning="I think"), delta(content="<reasoning>x</reasoning>", finish="stop")]
+    assert parse(stream_of(asked_for), leaks=True).text == "<reasoning>x</reasoning>"
+
+
+LEAKS = ["Hi ", "a < b ", "<", "<t", "\n", "<think>", "</think>", "<|tool_calls_section_begin|>", "<|"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([*LEAKS, call(), call("nope")]), max_size=8), st.data())
+def test_leaks_split_anywhere_give_the_same_and_are_never_shown(parts, data):
+    text = "".join(parts)
+    cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=6).map(sorted))
+    pieces = [text[a:b] for a, b in itertools.pairwise([0, *cuts, len(text)])]
+    told = []
+    end = delta(finish="stop")
+    lines = [delta(content=piece) for piece in pieces]
+    result = parse(stream_of([*lines, end]), tools=("look_up",), leaks=True, emit=told.append)
+    whole_text = parse(stream_of([delta(content=text), end]), tools=("look_up",), leaks=True)
+    assert result == whole_text
+    shown = "".join(event.text for event in told if isinstance(event, TextDelta))
+    opened = text.find("<think>")
+    if "</think>" not in text or 0 <= opened < text.find("</think>"):
+        # Else the thought was taken for the answer until its end came.
+        assert shown.split() == result.text.split()
+
+
+def test_several_thoughts():
+    text = "<think>one</think>A <think>two</think>B"
+    result = parse(stream_of([delta(content=text, finish="stop")]), leaks=True)
+    assert (result.text, result.reasoning, result.healed) == ("A B", "one\ntwo", 2)
 
 
 def test_leaked_call_in_the_reasoning():

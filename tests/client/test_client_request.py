@@ -220,6 +220,20 @@ def assistant(host="moonshot", model="kimi-k3", message=None, **extra):
     return body(ChatRequest(messages=(message,)), model, host, **extra)["messages"][0]
 
 
+def test_an_assistant_message_that_says_nothing_stays_out():
+    call = ToolCall("abc:0", "abc", "{}")
+    said = (
+        Message.user("Hi"),
+        Message.assistant("", reasoning="Hm."),
+        Message.assistant(None),
+        Message.assistant("", tool_calls=(call,)),
+        Message.tool("abc:0", "abc", ""),
+        Message.assistant("", partial=True),
+    )
+    roles = [message["role"] for message in body(ChatRequest(messages=said))["messages"]]
+    assert roles == ["user", "assistant", "tool", "assistant"]
+
+
 def test_missing_reasoning_is_filled_in_for_models_that_think():
     assert assistant()["reasoning_content"] == ""
     assert assistant(host="vllm")["reasoning"] == ""
@@ -296,7 +310,9 @@ def test_what_is_left_out_is_said_once(caplog):
     body(ask(temperature=0.1), "kimi-k2.6")
     body(ask(thinking=False), "kimi-k2-thinking", "cometapi")
     body(ask(tools=(TOOL,), tool_choice="required"), "kimi-k2.6")
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+    body(ask(effort="high"), "kimi-k2.6")
+    body(ask(thinking=True), "gpt-9")
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 5
 
 
 def test_connection_defaults_apply_where_the_request_is_silent():

@@ -307,6 +307,18 @@ def test_recursion_that_an_empty_list_ends_stays_as_it_is():
     assert "always give it" not in json.dumps(to_kimi_schema(Tree))
 
 
+@pytest.mark.parametrize(
+    "values", [list(range(501)), [f"a rather long name of number {i}" for i in range(300)]], ids=len
+)
+def test_enum_that_is_too_long_becomes_words(values):
+    normal = to_kimi_schema({"type": "object", "properties": {"x": {"enum": values}}})["properties"]["x"]
+    assert "enum" not in normal
+    assert normal["description"].startswith("(one of: ")
+    assert len(normal["description"]) < 4100
+    few = to_kimi_schema({"type": "object", "properties": {"x": {"enum": values[:200]}}})
+    assert few["properties"]["x"]["enum"] == values[:200]
+
+
 def test_many_alternatives_are_grouped():
     parts = [{"type": "object", "properties": {f"a{i}": {"type": "string"}}} for i in range(25)]
     check(to_kimi_schema({"oneOf": parts}))
@@ -350,11 +362,24 @@ def test_many_alternatives_are_grouped():
             },
         ),
         (
+            {"type": "string", "anyOf": [{"minLength": 1}, {"type": "integer"}]},
+            {"anyOf": [{"type": "string", "minLength": 1}]},
+        ),
+        (
             {"type": "array", "items": [{"type": "string"}, {"type": "null"}]},
             {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
         ),
     ],
-    ids=["const", "format", "allOf", "types", "required alternatives", "definitions", "tuple"],
+    ids=[
+        "const",
+        "format",
+        "allOf",
+        "types",
+        "required alternatives",
+        "definitions",
+        "ruled out",
+        "tuple",
+    ],
 )
 def test_plain_schema(schema, expected):
     normal = to_kimi_schema(schema)
@@ -371,6 +396,7 @@ def test_plain_schema(schema, expected):
         {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}},
         {"type": "integer", "minimum": 3, "maximum": 1},
         {"allOf": [{"type": "string"}, {"type": "integer"}]},
+        {"type": "string", "anyOf": [{"type": "integer"}, {"type": "null"}]},
         "no schema",
     ],
     ids=str,

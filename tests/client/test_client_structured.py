@@ -6,7 +6,7 @@ import asyncio
 from datetime import date
 
 import pytest
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel, Field, RootModel
 
 from kimi_provider.client.messages import ChatRequest, ChatResult, Message
 from kimi_provider.client.typed_answer import structured
@@ -78,6 +78,20 @@ def test_schema_goes_into_the_prompt_behind_the_system_messages():
     assert [m.role for m in asked[0].messages] == ["system", "system", "user"]
     assert "`weather`" in asked[0].messages[1].content
     assert '"degrees"' in asked[0].messages[1].content
+
+
+class Form(BaseModel):
+    required: bool
+    additional_properties: int = Field(alias="additionalProperties")
+
+
+def test_a_name_that_kimi_reserves_goes_into_the_prompt():
+    good = '{"required": true, "additionalProperties": 3}'
+    outcome, asked = ask(answer("{}"), answer(good), kind=Form)
+    assert (outcome.value.required, outcome.value.additional_properties) == (True, 3)
+    assert [request.response_schema for request in asked] == [None, None]
+    assert asked[0].json_object
+    assert '"additionalProperties"' in asked[0].messages[1].content
 
 
 @pytest.mark.parametrize("native", [True, False], ids=["native", "in the prompt"])

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from msgspec import structs
 
 from kimi_provider.client.batches import Batches
-from kimi_provider.exceptions import APIError, ServerError
+from kimi_provider.exceptions import APIError, JournalError, ServerError
 from kimi_provider.hooks.storage import open_uri, task_folder
 from kimi_provider.operators.batch import KimiBatchOperator
 from kimi_provider.storage import read_text
@@ -123,6 +124,29 @@ def test_a_submission_without_an_answer_is_looked_for(simulator, context) -> Non
     with pytest.raises(APIError):
         batch().execute(context)
     assert batch().execute(context)["counts"]["answered"] == 2
+    assert submitted(simulator) == 1
+
+
+def test_a_host_that_drops_the_metadata_is_not_paid_twice(simulator, context, monkeypatch) -> None:
+    listed = Batches.list
+
+    async def without(self: Batches, **kwargs):
+        return [structs.replace(one, metadata=None) for one in await listed(self, **kwargs)]
+
+    monkeypatch.setattr(Batches, "list", without)
+    simulator.faults.add("/v1/batches", "close_after")
+    with pytest.raises(APIError):
+        batch().execute(context)
+    assert batch().execute(context)["counts"]["answered"] == 2
+    assert submitted(simulator) == 1
+
+
+def test_a_damaged_note_of_the_batch_stops_before_a_second_one(simulator, context) -> None:
+    batch().execute(context)
+    path = task_folder(context) / "batch.json"
+    path.write_text(path.read_text()[:20])
+    with pytest.raises(JournalError, match="is damaged"):
+        batch().execute(context)
     assert submitted(simulator) == 1
 
 

@@ -186,6 +186,22 @@ def test_a_missing_done_and_a_missing_finish_reason(simulator, kimi):
     text = streamed(kimi)
     assert b"[DONE]" in text
     assert b'"finish_reason":"stop"' not in text
+    simulator.faults.add(CHAT, "no_finish")
+    (choice,) = kimi.post("/chat/completions", json=BODY).json()["choices"]
+    assert (choice["finish_reason"], bool(choice["message"]["content"])) == (None, True)
+
+
+def test_an_answer_broken_off_by_an_error(simulator, kimi):
+    simulator.faults.add(CHAT, "error_event", at_event=3)
+    text = streamed(kimi)
+    assert text.count(b"data: ") == 4
+    assert b"engine_overloaded_error" in text.split(b"\n\n")[3]
+    simulator.faults.add(CHAT, "error_event")
+    response = kimi.post("/chat/completions", json=BODY)
+    assert (response.status_code, [*response.json()]) == (200, ["error", "status"])
+    simulator.faults.add(CHAT, "error_finish", times=2)
+    assert b'"finish_reason":"error"' in streamed(kimi)
+    assert kimi.post("/chat/completions", json=BODY).json()["choices"][0]["finish_reason"] == "error"
 
 
 def test_malformed_json_streamed_and_not(simulator, kimi):
