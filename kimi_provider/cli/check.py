@@ -48,7 +48,7 @@ def _row(what: str, conn_id: str, look: Callable[[], Finding]) -> dict[str, Any]
 
 def _storage() -> Finding:
     from kimi_provider.hooks.storage import check_reach, storage_root
-    from kimi_provider.storage import read_text, write_text
+    from kimi_provider.storage import read_text, remove, write_text
 
     root = storage_root()
     # No DAG's folder has this name, since "@" is not among the characters that it may have.
@@ -57,7 +57,7 @@ def _storage() -> Finding:
     try:
         heard = read_text(probe)
     finally:
-        probe.unlink(missing_ok=True)
+        remove(probe)
     if heard != said:
         return False, f"{root.as_uri()} gave back something else than was written."
     check_reach()
