@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # Their tasks run on the scheduler's own machine; any other executor may run them on others.
 _ONE_MACHINE = {"LocalExecutor", "SequentialExecutor", "DebugExecutor", "InProcessExecutor"}
 _YES = {"true", "t", "1"}  # as Airflow reads a setting that says yes
+# KubernetesExecutor sets it in each of its pods, whose own setting often says LocalExecutor.
+_IN_A_POD = "AIRFLOW_IS_K8S_EXECUTOR_POD"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=-]+")
 
 
@@ -103,6 +106,8 @@ def check_reach() -> None:
     named = re.split(r"[,;]", conf.get("core", "executor", fallback="LocalExecutor"))
     # "alias:path.to.Executor" and "team=…" may stand there as well as plain names.
     kinds = {one.strip().rpartition("=")[2].rpartition(":")[2].rpartition(".")[2] for one in named}
+    if os.environ.get(_IN_A_POD):
+        kinds.add("KubernetesExecutor")
     remote = sorted(kinds - _ONE_MACHINE - {""})
     root = storage_root()
     if not remote or local_path(root) is None:
