@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -37,7 +39,7 @@ def storage_root() -> StoragePath:
         from airflow.configuration import AIRFLOW_HOME
 
         configured = (Path(AIRFLOW_HOME) / "kimi").as_uri()
-    return cast("StoragePath", ObjectStoragePath(configured))
+    return _opened(configured)
 
 
 def open_uri(uri: str) -> StoragePath:
@@ -50,7 +52,7 @@ def open_uri(uri: str) -> StoragePath:
     below = uri.removeprefix(f"{root.as_uri().rstrip('/')}/")
     if below != uri and ".." not in below.split("/"):
         return root / below
-    return cast("StoragePath", ObjectStoragePath(uri))
+    return _opened(uri)
 
 
 def task_folder(context: Context) -> StoragePath:
@@ -118,6 +120,24 @@ def check_reach() -> None:
         " workers, triggerers and API servers reach (s3://…, gs://…, abfs://…), or, where the folder is"
         " on a file system that all of them mount, [kimi] allow_local_storage = True."
     )
+
+
+def _opened(uri: str) -> StoragePath:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return cast("StoragePath", ObjectStoragePath(uri))
+    # Opening S3 runs an event loop of its own, which a thread that runs one already refuses. A trigger
+    # must not wait here, since the thread asks its loop for the connection: it opens in a thread itself.
+    with ThreadPoolExecutor(1) as aside:
+        return aside.submit(_connected, uri).result()
+
+
+def _connected(uri: str) -> StoragePath:
+    path = cast("StoragePath", ObjectStoragePath(uri))
+    if local_path(path) is None:
+        path.fs  # type: ignore[attr-defined]  # noqa: B018 — Airflow keeps what it opens here
+    return path
 
 
 def _mapped(folder: StoragePath, map_index: int | None) -> StoragePath:

@@ -295,7 +295,9 @@ def _connections(simulator: Simulator, s3: str) -> dict[str, dict[str, Any]]:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
+        suppress(KeyboardInterrupt),
         servers.postgres() as database,
         servers.redis() as broker,
         servers.object_store(BUCKET) as s3,
@@ -306,7 +308,7 @@ def main() -> None:
             f"Storage      {s3}/{BUCKET}\nLogs         {running.folder}\nCtrl+C stops them all.\n"
         )
         sys.stdout.flush()
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
 
 
 if __name__ == "__main__":

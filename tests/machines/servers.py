@@ -111,7 +111,12 @@ def object_store(bucket: str) -> Iterator[str]:
 def _running(command: list[str], port: int) -> Iterator[None]:
     with (
         tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process,
+        subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl+C stops those that use it first
+        ) as process,
     ):
         try:
             end = time.monotonic() + _START

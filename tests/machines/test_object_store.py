@@ -20,7 +20,7 @@ from kimi_provider.alerts.store import Store
 from kimi_provider.analysis.journal import Journal, fingerprint
 from kimi_provider.cli.check import _storage
 from kimi_provider.hooks.retention import Retention, expire
-from kimi_provider.hooks.storage import storage_root
+from kimi_provider.hooks.storage import open_uri, storage_root
 from kimi_provider.hooks.stored import listing
 from kimi_provider.storage import (
     children,
@@ -206,6 +206,19 @@ def test_what_is_old_is_removed(root):
         "d/r/t/journal/x.entry", "d/r/t/trace.json",
     ]  # fmt: skip
     assert list(listing(root)) == ["d/r/t/page.html"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_store_is_opened_also_while_a_loop_runs(monkeypatch, root):
+    from airflow.sdk.io import store
+
+    monkeypatch.setattr(store, "_STORE_CACHE", {})
+
+    async def write() -> str:
+        write_text(storage_root() / "x", "in a loop")
+        return read_text(open_uri((root / "x").as_uri()))
+
+    assert asyncio.run(write()) == "in a loop"
 
 
 def test_a_store_that_cannot_be_reached_is_an_os_error(monkeypatch, root):
