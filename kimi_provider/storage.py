@@ -78,7 +78,7 @@ def writing(path: StoragePath) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="kimi-") as folder:
         scratch = Path(folder) / path.name
         yield scratch
-        with _only_os_errors():
+        with only_os_errors():
             store.put_file(str(scratch), place)
 
 
@@ -114,7 +114,7 @@ def create_bytes(path: StoragePath, data: bytes) -> None:
     if target is None:
         store, place = _remote(path)
         try:
-            with _only_os_errors():
+            with only_os_errors():
                 store.pipe_file(place, data, mode="create")
         except FileExistsError:
             raise
@@ -149,7 +149,7 @@ def read_bytes(path: StoragePath) -> bytes:
     if here is not None:
         return here.read_bytes()
     store, place = _remote(path)
-    with _only_os_errors():
+    with only_os_errors():
         data: bytes = store.cat_file(place)
     return data
 
@@ -177,7 +177,7 @@ def reading(path: StoragePath) -> Iterator[Path]:
     store, place = _remote(path)
     with tempfile.TemporaryDirectory(prefix="kimi-") as folder:
         scratch = Path(folder) / path.name
-        with _only_os_errors():
+        with only_os_errors():
             store.get_file(place, str(scratch))
         yield scratch
 
@@ -192,7 +192,7 @@ def exists(path: StoragePath) -> bool:
         return here.exists()
     store, place = _remote(path)
     try:
-        with _only_os_errors():
+        with only_os_errors():
             store.info(place)
     except FileNotFoundError:
         return False
@@ -210,7 +210,7 @@ def children(folder: StoragePath) -> list[StoragePath]:
             names = [child.name for child in here.iterdir()]
         else:
             store, place = _remote(folder)
-            with _only_os_errors():
+            with only_os_errors():
                 found = store.ls(place, detail=False)
             # A console's empty object for the folder itself is listed as well.
             base = f"{place.strip('/')}/"
@@ -232,7 +232,7 @@ def remove(path: StoragePath) -> None:
         here.unlink(missing_ok=True)
         return
     store, place = _remote(path)
-    with suppress(FileNotFoundError), _only_os_errors():
+    with suppress(FileNotFoundError), only_os_errors():
         store.rm(place)
 
 
@@ -245,7 +245,7 @@ def _remote(path: StoragePath) -> tuple[Any, str]:
 
 
 @contextmanager
-def _only_os_errors() -> Iterator[None]:
+def only_os_errors() -> Iterator[None]:
     """Turn what a vendor's client raises into an OSError."""
     try:
         yield

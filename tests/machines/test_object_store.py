@@ -225,6 +225,10 @@ def test_a_store_that_cannot_be_reached_is_an_os_error(monkeypatch, root):
     def refuse(*arguments, **options):
         raise LookupError("a vendor's own error")
 
+    write_text(root / "there", "x")
+    monkeypatch.setattr(root.fs, "find", refuse)
+    with pytest.raises(OSError, match="did not answer"):
+        listing(root)
     for name in ("put_file", "pipe_file", "cat_file", "get_file", "info", "ls", "rm"):
         monkeypatch.setattr(root.fs, name, refuse)
     path = root / "x"
