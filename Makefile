@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
+MACHINES := $(VENV)/.machines
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -21,7 +22,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo airflow test lint types layers format bench build clean
+.PHONY: help demo airflow machines test lint types layers format bench build clean
 
 help: ## list the commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +32,9 @@ demo: $(READY) ## run the example report for DATE=YYYY-MM-DD (January and Februa
 
 airflow: $(READY) ## start a whole Airflow with its web UI on PORT=8080, ready to look around
 	@$(BIN)/python -m kimi_provider.testing.standalone --port "$(PORT)"
+
+machines: $(MACHINES) ## start Airflow as on several machines: Celery, two triggerers, S3
+	@$(BIN)/python tests/machines/machines.py
 
 test: $(READY) ## run every test (some: make test ARGS="tests/client -k stream")
 	@$(BIN)/python -m pytest -q $(ARGS)
@@ -84,6 +88,11 @@ $(READY): pyproject.toml constraints.txt
 		fi; \
 	fi
 	@$(call install,--group dev -e .)
+	@touch $@
+
+$(MACHINES): $(READY)
+	@echo "Installing what several machines need (once) ..."
+	@$(call install,--group machines -e .)
 	@touch $@
 
 $(PEERS): $(READY)

@@ -4,20 +4,24 @@ Four rooms write files that another process may read at any moment (datasets, jo
 the delivery ledger) and may not import each other, so the one way to do it lies beneath them. A
 path is anything with the interface of :mod:`pathlib`: ``pathlib.Path`` in tests, Airflow's
 ``ObjectStoragePath`` in tasks.
+
+Object stores are asked by their fsspec file system itself, in one request where one does. It remembers
+listings, and looks things up in them; since other machines write as well, nothing is answered from
+memory here. What it raises besides :class:`OSError` (each vendor's client has errors of its own) becomes
+one, so that whoever must not go on without the storage needs to know no vendor.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 
 class StoragePath(Protocol):
@@ -36,18 +40,6 @@ class StoragePath(Protocol):
 
     def open(self, mode: str = "r") -> IO[Any]:
         """Open the file."""
-
-    def exists(self) -> bool:
-        """Whether something is there."""
-
-    def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
-        """Make the folder; object stores need none."""
-
-    def iterdir(self) -> Iterable[Self]:
-        """List what lies directly in the folder."""
-
-    def unlink(self, missing_ok: bool = False) -> None:
-        """Remove the file."""
 
     def as_uri(self) -> str:
         """Return the path with its scheme, as other tasks and machines name it."""
@@ -82,11 +74,12 @@ def writing(path: StoragePath) -> Iterator[Path]:
         finally:
             scratch.unlink(missing_ok=True)
         return
+    store, place = _remote(path)
     with tempfile.TemporaryDirectory(prefix="kimi-") as folder:
         scratch = Path(folder) / path.name
         yield scratch
-        with scratch.open("rb") as source, path.open("wb") as sink:
-            shutil.copyfileobj(source, sink, length=1 << 20)
+        with only_os_errors():
+            store.put_file(str(scratch), place)
 
 
 def write_bytes(path: StoragePath, data: bytes) -> None:
@@ -119,8 +112,17 @@ def create_bytes(path: StoragePath, data: bytes) -> None:
     """
     target = local_path(path)
     if target is None:
-        store = path.fs  # type: ignore[attr-defined]  # only Airflow's paths are not local
-        store.pipe_file(path.path, data, mode="create")  # type: ignore[attr-defined]  # see above
+        store, place = _remote(path)
+        try:
+            with only_os_errors():
+                store.pipe_file(place, data, mode="create")
+        except FileExistsError:
+            raise
+        except OSError:
+            # Not every store that speaks S3 says why it refuses; that something is there tells.
+            if exists(path):
+                raise FileExistsError(place) from None
+            raise
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
@@ -143,8 +145,12 @@ def read_bytes(path: StoragePath) -> bytes:
 
     :raises FileNotFoundError: if nothing is there.
     """
-    with path.open("rb") as file:
-        data: bytes = file.read()
+    here = local_path(path)
+    if here is not None:
+        return here.read_bytes()
+    store, place = _remote(path)
+    with only_os_errors():
+        data: bytes = store.cat_file(place)
     return data
 
 
@@ -168,11 +174,85 @@ def reading(path: StoragePath) -> Iterator[Path]:
             raise FileNotFoundError(here)
         yield here
         return
+    store, place = _remote(path)
     with tempfile.TemporaryDirectory(prefix="kimi-") as folder:
         scratch = Path(folder) / path.name
-        with path.open("rb") as source, scratch.open("wb") as sink:
-            shutil.copyfileobj(source, sink, length=1 << 20)
+        with only_os_errors():
+            store.get_file(place, str(scratch))
         yield scratch
+
+
+def exists(path: StoragePath) -> bool:
+    """Whether something is there now.
+
+    :raises OSError: if the storage does not answer.
+    """
+    here = local_path(path)
+    if here is not None:
+        return here.exists()
+    store, place = _remote(path)
+    try:
+        with only_os_errors():
+            store.info(place)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def children(folder: StoragePath) -> list[StoragePath]:
+    """List what lies directly in a folder now, by name; nothing where there is no folder.
+
+    :raises OSError: if the storage does not answer.
+    """
+    here = local_path(folder)
+    try:
+        if here is not None:
+            names = [child.name for child in here.iterdir()]
+        else:
+            store, place = _remote(folder)
+            with only_os_errors():
+                found = store.ls(place, detail=False)
+            # A console's empty object for the folder itself is listed as well.
+            base = f"{place.strip('/')}/"
+            names = [
+                name for one in found if (name := one.strip("/").removeprefix(base)) and "/" not in name
+            ]
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in sorted(names)]
+
+
+def remove(path: StoragePath) -> None:
+    """Remove a file; that none is there is no error.
+
+    :raises OSError: if the storage refuses.
+    """
+    here = local_path(path)
+    if here is not None:
+        here.unlink(missing_ok=True)
+        return
+    store, place = _remote(path)
+    with suppress(FileNotFoundError), only_os_errors():
+        store.rm(place)
+
+
+def _remote(path: StoragePath) -> tuple[Any, str]:
+    """Return an object store's file system, which has forgotten what it knew, and the place in it."""
+    store: Any = path.fs  # type: ignore[attr-defined]  # only Airflow's paths are not local
+    place = str(path.path)  # type: ignore[attr-defined]  # the same
+    store.invalidate_cache()
+    return store, place
+
+
+@contextmanager
+def only_os_errors() -> Iterator[None]:
+    """Turn what a vendor's client raises into an OSError."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"The storage did not answer ({type(error).__name__}).") from error
 
 
 def _flush_to_disk(file: Path) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import atexit
 import ipaddress
 import os
-import pwd
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -107,8 +107,6 @@ def airflow_db(airflow_home: Path) -> Path:
 
 # --- PostgreSQL -----------------------------------------------------------------------------------
 
-_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
@@ -117,47 +115,12 @@ def postgres() -> Iterator[str]:
     if given:
         yield given
         return
-    if not _BINARIES:
-        pytest.skip("There is no PostgreSQL here: neither $KIMI_TEST_POSTGRES nor /usr/lib/postgresql.")
-    folder = Path(tempfile.mkdtemp(prefix="kimi-postgres-"))
-    # It refuses to run as root.
-    user: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        account = pwd.getpwnam("nobody")
-        user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-        os.chown(folder, account.pw_uid, account.pw_gid)
-    binaries, data = _BINARIES[-1].parent, folder / "data"
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    settings = {
-        "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder,
-        "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "timezone": "Asia/Tokyo",
-    }  # fmt: skip
-    try:
-        made = subprocess.run(
-            [binaries / "initdb", "-D", data, "-A", "trust", "-U", "tester", "-E", "UTF8", "--locale=C"],
-            capture_output=True, text=True, check=False, cwd=folder, **user,
-        )  # fmt: skip
-        if made.returncode:
-            pytest.skip(f"PostgreSQL cannot be set up here: {made.stderr.strip()[-300:]}")
-        command = [binaries / "pg_ctl", "-D", data, "-w", "-t", "60", "-l", folder / "log"]
-        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-        # Its output is no pipe, which the server would hold open.
-        started = subprocess.run(
-            [*command, "-o", options, "start"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, cwd=folder, **user,
-        )  # fmt: skip
-        if started.returncode:
-            pytest.skip(f"PostgreSQL does not start here: {(folder / 'log').read_text()[-300:]}")
+    # Not above: this file is loaded alone, too.
+    import servers
+
+    with ExitStack() as running:
         try:
-            yield f"postgresql://tester@127.0.0.1:{port}/postgres"
-        finally:
-            subprocess.run(
-                [*command, "-m", "immediate", "stop"],
-                capture_output=True,
-                check=False,
-                cwd=folder,
-                **user,
-            )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            url = running.enter_context(servers.postgres())
+        except servers.CannotStartError as error:
+            pytest.skip(f"{error} $KIMI_TEST_POSTGRES can name one.")
+        yield url

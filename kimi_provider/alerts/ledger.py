@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.schemas import DeliveryReceipt, DeliveryStatus, Value
-from kimi_provider.storage import create_bytes, read_bytes, write_text
+from kimi_provider.storage import children, create_bytes, exists, read_bytes, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,7 +194,7 @@ class Ledger:
         :raises OSError: if the storage does not answer.
         """
         path = self._events(recipient) / f"{happening.id}.json"
-        if path.exists() or self._latest(recipient) is None:
+        if exists(path) or self._latest(recipient) is None:
             return False
         try:
             create_bytes(path, happening.model_dump_json(indent=1).encode())
@@ -219,7 +219,7 @@ class Ledger:
     @property
     def canceled(self) -> bool:
         """Whether the message was taken back."""
-        return (self._folder / "canceled.json").exists()
+        return exists(self._folder / "canceled.json")
 
     def cancel(self) -> None:
         """Write down that the service was told to take the message back, and agreed."""
@@ -278,12 +278,8 @@ class Ledger:
             )
 
     def _happenings(self, recipient: Recipient) -> list[Happening]:
-        try:
-            files = sorted(self._events(recipient).iterdir(), key=lambda file: file.name)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
         found = []
-        for file in files:
+        for file in children(self._events(recipient)):
             # What was cut off while it was written is under another name; what is no event is none.
             with suppress(ValidationError, FileNotFoundError):
                 found.append(Happening.model_validate_json(read_bytes(file)))

@@ -126,7 +126,9 @@ class Notes:
 
     def lift(self, silence_id: str) -> None:
         """End a silence now; one that is not there is no error."""
-        (self._silences / f"{_safe(silence_id)}.json").unlink(missing_ok=True)
+        from kimi_provider.storage import remove
+
+        remove(self._silences / f"{_safe(silence_id)}.json")
 
     def acknowledge(self, dedup_key: str, author: str) -> None:
         """Write that somebody looks after an alert: it is neither repeated nor escalated until it ends.
@@ -154,14 +156,10 @@ def _write(path: StoragePath, data: Mapping[str, Any]) -> None:
 
 
 def _entries(folder: StoragePath) -> Iterable[dict[str, Any]]:
-    from kimi_provider.storage import read_text
+    from kimi_provider.storage import children, read_text
 
-    try:
-        paths = [path for path in folder.iterdir() if path.name.endswith(".json")]
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for path in sorted(paths, key=lambda one: one.name):
-        if not path.name.startswith("."):
+    for path in children(folder):
+        if path.name.endswith(".json") and not path.name.startswith("."):
             yield json.loads(read_text(path))
 
 

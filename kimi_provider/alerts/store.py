@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from kimi_provider.alerts.book import Book
 from kimi_provider.exceptions import AlertError
-from kimi_provider.storage import create_bytes, creates_exclusively, read_bytes
+from kimi_provider.storage import children, create_bytes, creates_exclusively, read_bytes, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,20 +95,14 @@ class Store:
         versions = self._versions()
         if versions and versions[-1] > version and version + _KEPT <= versions[-1]:
             # The place was free because others have been there and tidied up: this was no last word.
-            self._path(version).unlink(missing_ok=True)
+            remove(self._path(version))
             return False
         for old in versions[:-_KEPT]:
-            self._path(old).unlink(missing_ok=True)
+            remove(self._path(old))
         return True
 
     def _versions(self) -> list[int]:
-        forget = getattr(getattr(self._folder, "fs", None), "invalidate_cache", None)
-        if forget is not None:  # object stores remember listings, and others write here too
-            forget()
-        try:
-            names = [path.name for path in self._folder.iterdir()]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        names = [path.name for path in children(self._folder)]
         stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
         return sorted(int(stem) for stem in stems if stem.isdecimal())
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from kimi_provider.exceptions import JournalError
 from kimi_provider.schemas import Usage
-from kimi_provider.storage import read_bytes, write_bytes, write_text
+from kimi_provider.storage import children, read_bytes, remove, write_bytes, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,7 +112,7 @@ class Journal:
         """Take the mark of a call away, which has ended."""
         mark = _mark(kind, key, occurrence)
         try:
-            await asyncio.to_thread((self.folder / mark).unlink, missing_ok=True)
+            await asyncio.to_thread(remove, self.folder / mark)
         except OSError as error:
             log.warning("The mark %s could not be removed (%s)", mark, type(error).__name__)
 
@@ -128,7 +128,7 @@ class Journal:
             return
         await self.put(_REJECTED, fingerprint(uuid.uuid4().hex), {"usage": content.get("usage")})
         try:
-            await asyncio.to_thread((self.folder / name).unlink, missing_ok=True)
+            await asyncio.to_thread(remove, self.folder / name)
         except OSError as error:
             log.warning("The journal entry %s could not be removed (%s)", name, type(error).__name__)
 
@@ -158,7 +158,7 @@ class Journal:
                 return path.name, _decode(path.name, await asyncio.to_thread(read_bytes, path))
 
         try:
-            paths = await asyncio.to_thread(_list, self.folder)
+            paths = await asyncio.to_thread(children, self.folder)
             entries = [path for path in paths if _ENTRY.fullmatch(path.name)]
             loaded = await asyncio.gather(*(load(path) for path in entries))
         except OSError as error:
@@ -176,10 +176,6 @@ def _name(kind: str, key: str, occurrence: int) -> str:
 
 def _mark(kind: str, key: str, occurrence: int) -> str:
     return f"{kind}-{key}-{occurrence}.begun"
-
-
-def _list(folder: StoragePath) -> list[StoragePath]:
-    return list(folder.iterdir()) if folder.exists() else []
 
 
 def _decode(name: str, data: bytes) -> dict[str, Any] | None:

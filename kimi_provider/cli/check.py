@@ -48,19 +48,39 @@ def _row(what: str, conn_id: str, look: Callable[[], Finding]) -> dict[str, Any]
 
 def _storage() -> Finding:
     from kimi_provider.hooks.storage import check_reach, storage_root
-    from kimi_provider.storage import read_text, write_text
+    from kimi_provider.storage import (
+        create_bytes,
+        creates_exclusively,
+        read_text,
+        remove,
+        write_text,
+    )
 
     root = storage_root()
     # No DAG's folder has this name, since "@" is not among the characters that it may have.
     probe, said = root / "@check" / uuid.uuid4().hex, uuid.uuid4().hex
     write_text(probe, said)
     try:
-        heard = read_text(probe)
+        heard, apart = read_text(probe), False
+        try:
+            create_bytes(probe, said.encode())
+        except FileExistsError:
+            apart = True
     finally:
-        probe.unlink(missing_ok=True)
+        remove(probe)
     if heard != said:
         return False, f"{root.as_uri()} gave back something else than was written."
+    if not apart:
+        return False, (
+            f"{root.as_uri()} writes over what is there although it was told not to, so two processes "
+            "at once could both send one mail. Use a store that knows conditional writes."
+        )
     check_reach()
+    if not creates_exclusively(root):
+        return True, (
+            f"{root.as_uri()} can be written and read, but cannot keep two writers apart: two processes "
+            "at the same moment could both send one mail."
+        )
     return True, f"{root.as_uri()} can be written and read."
 
 

@@ -10,7 +10,7 @@ from kimi_provider.cli.console import command, note, show
 from kimi_provider.cli.results import run_named, tasks_of
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.storage import instance_folder
-from kimi_provider.storage import read_text
+from kimi_provider.storage import exists, read_text
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -111,7 +111,7 @@ def _task(dag_id: str, run_id: str, task_id: str | None, map_index: int) -> tupl
     traced = [
         (task, index)
         for task, index in tasks_of(dag_id, run_id)
-        if (instance_folder(dag_id, run_id, task, index) / _FILE).exists()
+        if exists(instance_folder(dag_id, run_id, task, index) / _FILE)
     ]
     if len(traced) == 1:
         return traced[0]

@@ -23,7 +23,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, T
 from kimi_provider.hooks.recipes import FILE as RECIPE
 from kimi_provider.hooks.storage import open_uri, task_folder
 from kimi_provider.schemas import Analysis, ReportRef, Severity, Value
-from kimi_provider.storage import read_text, write_text
+from kimi_provider.storage import exists, read_text, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,7 +156,7 @@ class Review:
         if self.first_analysis is None or self.first_report is None:
             return False
         made = (self.first_analysis.trace_uri, self.first_report.page_uri)
-        return all((open_uri(uri).parent / RECIPE).exists() for uri in made)
+        return all(exists(open_uri(uri).parent / RECIPE) for uri in made)
 
     def answered(self, event: Mapping[str, Any]) -> None:
         """Write a person's answer down, or the default where the time is over.

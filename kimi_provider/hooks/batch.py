@@ -10,7 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from kimi_provider.exceptions import APIError, BadRequestError, JournalError
-from kimi_provider.storage import read_text, write_text
+from kimi_provider.storage import read_text, remove, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -98,7 +98,7 @@ class BatchJob:
         known = await asyncio.to_thread(self._read)
         ids = known["ids"] if known else list(outcomes)
         if not any(not isinstance(outcome, APIError) for outcome in outcomes.values()):
-            await asyncio.to_thread(self._file.unlink, missing_ok=True)
+            await asyncio.to_thread(remove, self._file)
             raise _failure(batch, outcomes)
         lines, results = [], []
         for custom_id in ids:

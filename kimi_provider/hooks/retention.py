@@ -17,7 +17,7 @@ from airflow.sdk import conf
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.storage import storage_root
 from kimi_provider.hooks.stored import FileGroup, Kind, stored_files
-from kimi_provider.storage import local_path
+from kimi_provider.storage import local_path, only_os_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -113,7 +113,8 @@ def _remove(root: StoragePath, paths: Sequence[str]) -> None:
         store: Any = root.fs  # type: ignore[attr-defined]  # only Airflow's paths are not local
         base = str(root.path).rstrip("/")  # type: ignore[attr-defined]  # the same
         for start in range(0, len(paths), _AT_ONCE):
-            store.rm([f"{base}/{path}" for path in paths[start : start + _AT_ONCE]])
+            with only_os_errors():
+                store.rm([f"{base}/{path}" for path in paths[start : start + _AT_ONCE]])
         return
     for path in paths:
         (home / path).unlink(missing_ok=True)

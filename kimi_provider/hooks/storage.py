@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 # Their tasks run on the scheduler's own machine; any other executor may run them on others.
 _ONE_MACHINE = {"LocalExecutor", "SequentialExecutor", "DebugExecutor", "InProcessExecutor"}
 _YES = {"true", "t", "1"}  # as Airflow reads a setting that says yes
+# KubernetesExecutor sets it in each of its pods, whose own setting often says LocalExecutor.
+_IN_A_POD = "AIRFLOW_IS_K8S_EXECUTOR_POD"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=-]+")
 
 
@@ -34,7 +39,7 @@ def storage_root() -> StoragePath:
         from airflow.configuration import AIRFLOW_HOME
 
         configured = (Path(AIRFLOW_HOME) / "kimi").as_uri()
-    return cast("StoragePath", ObjectStoragePath(configured))
+    return _opened(configured)
 
 
 def open_uri(uri: str) -> StoragePath:
@@ -47,7 +52,7 @@ def open_uri(uri: str) -> StoragePath:
     below = uri.removeprefix(f"{root.as_uri().rstrip('/')}/")
     if below != uri and ".." not in below.split("/"):
         return root / below
-    return cast("StoragePath", ObjectStoragePath(uri))
+    return _opened(uri)
 
 
 def task_folder(context: Context) -> StoragePath:
@@ -103,6 +108,8 @@ def check_reach() -> None:
     named = re.split(r"[,;]", conf.get("core", "executor", fallback="LocalExecutor"))
     # "alias:path.to.Executor" and "team=…" may stand there as well as plain names.
     kinds = {one.strip().rpartition("=")[2].rpartition(":")[2].rpartition(".")[2] for one in named}
+    if os.environ.get(_IN_A_POD):
+        kinds.add("KubernetesExecutor")
     remote = sorted(kinds - _ONE_MACHINE - {""})
     root = storage_root()
     if not remote or local_path(root) is None:
@@ -113,6 +120,24 @@ def check_reach() -> None:
         " workers, triggerers and API servers reach (s3://…, gs://…, abfs://…), or, where the folder is"
         " on a file system that all of them mount, [kimi] allow_local_storage = True."
     )
+
+
+def _opened(uri: str) -> StoragePath:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return cast("StoragePath", ObjectStoragePath(uri))
+    # Opening S3 runs an event loop of its own, which a thread that runs one already refuses. A trigger
+    # must not wait here, since the thread asks its loop for the connection: it opens in a thread itself.
+    with ThreadPoolExecutor(1) as aside:
+        return aside.submit(_connected, uri).result()
+
+
+def _connected(uri: str) -> StoragePath:
+    path = cast("StoragePath", ObjectStoragePath(uri))
+    if local_path(path) is None:
+        path.fs  # type: ignore[attr-defined]  # noqa: B018 — Airflow keeps what it opens here
+    return path
 
 
 def _mapped(folder: StoragePath, map_index: int | None) -> StoragePath:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kimi_provider.hooks.storage import storage_root
-from kimi_provider.storage import read_bytes
+from kimi_provider.storage import exists, only_os_errors, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -112,10 +112,10 @@ def listing(root: StoragePath) -> dict[str, dict[str, Any]]:
     """Return each file's details by its path below the root; no link is followed. It blocks."""
     store: Any = root.fs  # type: ignore[attr-defined]  # storage_root gives Airflow's paths
     base = str(root.path).rstrip("/")  # type: ignore[attr-defined]  # the same
-    store.invalidate_cache()
-    if not root.exists():
+    if not exists(root):  # it forgets what the store remembers, too
         return {}
-    found = store.find(base, detail=True)
+    with only_os_errors():
+        found = store.find(base, detail=True)
     return {
         path.removeprefix(base).lstrip("/"): details
         for path, details in found.items()

@@ -152,7 +152,7 @@ class AlertOperator(BaseOperator):
         from kimi_provider.alerts.settings import AlertSettings
         from kimi_provider.hooks.alert_state import alert_store, attention, moment_of, place_of
         from kimi_provider.hooks.telling import Telling
-        from kimi_provider.storage import write_text
+        from kimi_provider.storage import exists, write_text
 
         settings = self.settings or AlertSettings()
         review = self._review(context)
@@ -168,7 +168,7 @@ class AlertOperator(BaseOperator):
             verb = "is told" if one.tell else "is not told"
             self.log.info("%s %s of %r: %s", one.target.receiver, verb, one.event.rule, one.why)
         explanation = task_folder(context) / "alert.json"
-        if not opening.resumed or not explanation.exists():  # a later try has no decisions of its own
+        if not opening.resumed or not exists(explanation):  # a later try has no decisions of its own
             write_text(explanation, json.dumps(opening.as_json(), indent=1))
         if not opening.items:
             self.log.info("None of the %d rules has news, so nobody is told", len(self.rules))

@@ -11,7 +11,7 @@ import msgspec
 from kimi_provider.exceptions import SourceError
 from kimi_provider.schemas import DatasetRef
 from kimi_provider.sources.window import Window
-from kimi_provider.storage import read_bytes, write_text
+from kimi_provider.storage import exists, read_bytes, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -109,7 +109,7 @@ class Recollection:
             pages = [Validator(**page) for page in kept["pages"]]
         except (SourceError, ValueError, KeyError, TypeError):
             return None  # of another version or damaged; all that is lost is one saving
-        return (dataset, pages) if self.open_uri(dataset.uri).exists() else None
+        return (dataset, pages) if exists(self.open_uri(dataset.uri)) else None
 
     def keep(self, fingerprint: str, dataset: DatasetRef, pages: Sequence[Validator]) -> bool:
         """Remember a reading; return whether each page had a validator, for else there is no use."""

@@ -73,6 +73,13 @@ def test_a_local_folder_is_refused_where_tasks_run_elsewhere(monkeypatch, execut
     assert executor.rpartition(".")[2].rpartition(",")[2].rpartition("=")[2] in str(refused.value)
 
 
+def test_a_local_folder_is_refused_in_a_pod_that_takes_itself_for_the_scheduler(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor")
+    monkeypatch.setenv("AIRFLOW_IS_K8S_EXECUTOR_POD", "True")
+    with pytest.raises(ConfigurationError, match=r"KubernetesExecutor .*allow_local_storage"):
+        task_folder(_context())
+
+
 def test_a_mounted_folder_can_be_allowed(monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     monkeypatch.setenv("AIRFLOW__KIMI__ALLOW_LOCAL_STORAGE", "True")
