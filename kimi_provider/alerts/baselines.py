@@ -212,7 +212,7 @@ class SchemaDrift:
         """Refuse at DAG parse what cannot work in a run."""
         if not isinstance(self.dataset, str) or not self.dataset:
             raise RuleError(f"SchemaDrift needs the name of a dataset; got {self.dataset!r}.")
-        if isinstance(self.ignore, str):
+        if not isinstance(self.ignore, list | tuple | set | frozenset):
             raise RuleError(f"SchemaDrift: ignore must be a list of columns; got {self.ignore!r}.")
         object.__setattr__(self, "ignore", tuple(self.ignore))
         check_severity("SchemaDrift", "severity", self.severity)

@@ -195,7 +195,7 @@ class ForRuns:
 
 
 def _check_rules(where: str, rule: And | Or) -> None:
-    if isinstance(rule.rules, str) or len(rule.rules) < 2:  # noqa: PLR2004 — one is no combination
+    if not isinstance(rule.rules, list | tuple) or len(rule.rules) < 2:  # noqa: PLR2004 — one is no combination
         raise RuleError(f"{where} needs two rules or more; got {rule.rules!r}.")
     object.__setattr__(rule, "rules", tuple(rule.rules))
     for part in rule.rules:
