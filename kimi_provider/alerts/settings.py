@@ -15,6 +15,7 @@ from kimi_provider.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from kimi_provider.alerts.recipients_from import Source
     from kimi_provider.alerts.silences import Silence
 
 
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 class Mail:
     """A receiver that is told by our own mail, like the alert's ``to``.
 
-    :param to: recipients: a list, or one text with commas between.
+    :param to: recipients: a list, one text with commas between, or where they are kept; see
+        :mod:`kimi_provider.alerts.recipients_from`. A query's text is not templated here.
     """
 
-    to: str | Sequence[str] = field(repr=False)
+    to: str | Source | Sequence[str | Source] = field(repr=False)
 
 
 @dataclass(frozen=True)

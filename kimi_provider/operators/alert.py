@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kimi_provider.alerts.desk import Desk, Material, Opening
+    from kimi_provider.alerts.recipients_from import Source
     from kimi_provider.alerts.settings import AlertSettings
     from kimi_provider.hooks.approval import Review
     from kimi_provider.hooks.telling import MailParts
@@ -42,7 +43,8 @@ class AlertOperator(BaseOperator):
 
     :param rules: any of them firing tells; see :mod:`kimi_provider.alerts.rules`. A text is an
         expression.
-    :param to: who gets the mail: a list, or one text with commas between. (templated)
+    :param to: who gets the mail: a list, one text with commas between, or ``FromQuery``,
+        ``FromVariable``, ``FromFile``; see :mod:`kimi_provider.alerts.recipients_from`. (templated)
     :param analysis: what :class:`KimiAnalyzeOperator` returned. (templated)
     :param report: what :class:`ReportOperator` returned; without one, a short mail says what happened.
         (templated)
@@ -85,7 +87,7 @@ class AlertOperator(BaseOperator):
         self,
         *,
         rules: Sequence[Any],
-        to: str | Sequence[str] = (),
+        to: str | Source | Sequence[str | Source] = (),
         analysis: Any = None,
         report: Any = None,
         facts: Any = None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from kimi_provider.alerts.recipients_from import FromFile, FromVariable
+from kimi_provider.alerts.routing import Route
 from kimi_provider.alerts.rules import Always, Threshold
-from kimi_provider.alerts.settings import AlertSettings
+from kimi_provider.alerts.settings import AlertSettings, Mail
 
 
 def test_the_files_of_a_report_come_with_the_mail(chain, simulator):
@@ -44,3 +46,21 @@ def test_a_notice_speaks_the_language_of_the_settings(chain, simulator):
     (mail,) = simulator.mailbox
 
     assert 'lang="pl"' in mail.html
+
+
+def test_recipients_can_be_kept_elsewhere(chain, simulator, tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_VAR_READERS", '["ann@example.com", "ANN@example.com"]')
+    path = tmp_path / "board.csv"
+    path.write_text("name,email\nBob,bob@example.com\n")
+    settings = AlertSettings(
+        route=Route("mail", routes=[Route("board", continue_=True), Route("mail")]),
+        receivers={"board": Mail(to=[FromFile(str(path)), "eve@example.com"])},
+    )
+    chain.analyze()
+    chain.alert(report=None, rules=[Always()], to=FromVariable("readers"), settings=settings)
+
+    assert sorted(mail.to[0] for mail in simulator.mailbox) == [
+        "ann@example.com",
+        "bob@example.com",
+        "eve@example.com",
+    ]
