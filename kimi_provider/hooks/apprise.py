@@ -48,7 +48,7 @@ class _Answering:
         else:
             connection = self._hook.get_connection(self._hook.apprise_conn_id)
             self._hook.set_config_from_conn(conn=connection, apprise_obj=services)
-        with apprise.LogCapture(level=logging.WARNING) as said:
+        with apprise.LogCapture(level=logging.WARNING) as said:  # type: ignore[no-untyped-call]  # it has no types
             taken = services.notify(tag=tag, **_given(message))
             words = said.getvalue()
         if taken:
