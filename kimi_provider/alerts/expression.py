@@ -117,6 +117,7 @@ class _Reading:
         self._scene = scene
         self._rule = rule
         calls = [node for node in tree.walk() if (node.form, node.value) == ("call", "absent")]
+        self._numbers = [node.value for node in tree.walk() if isinstance(node.value, Decimal)]
         self._may_be_absent = {call.parts[0].value for call in calls}
         self.saw: dict[str, Decimal | str | None] = {}
         self.words: dict[str, str] = {}
@@ -143,7 +144,7 @@ class _Reading:
             return None
         fact = self._scene.fact(fact_id, asked_by=self._rule.label)
         self.saw[fact_id] = fact.value
-        self.words[fact_id] = self._scene.show(fact)
+        self.words[fact_id] = self._scene.show(fact, beside=self._numbers)
         return fact.value
 
     def _severity(self) -> int:
