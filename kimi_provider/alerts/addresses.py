@@ -191,10 +191,23 @@ def _check_domain(recipient: Recipient, number: int, allowed: Sequence[str]) -> 
     if not allowed:
         return
     for pattern in allowed:
-        wanted = pattern.strip().casefold().removeprefix("@")
+        wanted = _ascii(pattern.strip().casefold().removeprefix("@"))
         if domain == wanted or (wanted.startswith("*.") and domain.endswith(wanted[1:])):
             return
     raise ConfigurationError(
         f"The domain of recipient number {number} is not among the allowed ones: {', '.join(allowed)}. "
         "Take the recipient out, or add its domain to allowed_domains of the SendGrid connection."
     )
+
+
+def _ascii(pattern: str) -> str:
+    """Return a domain, or a pattern of one, as addresses have it: in Punycode."""
+    if pattern.isascii():
+        return pattern
+    import idna  # of email-validator
+
+    star, name = ("*.", pattern[2:]) if pattern.startswith("*.") else ("", pattern)
+    try:
+        return star + idna.encode(name, uts46=True).decode()
+    except idna.IDNAError:
+        return pattern  # matches nothing

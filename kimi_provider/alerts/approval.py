@@ -56,9 +56,14 @@ class Approval:
                     f"{name}={getattr(self, name)!r} is not known in an approval. Choose one of: "
                     f"{', '.join(words)}."
                 )
-        if self.timeout is not None and self.timeout <= timedelta(0):
-            raise ConfigurationError("timeout of an approval must be longer than nothing.")
-        for user in self.assigned_users:
+        if self.timeout is not None and (
+            not isinstance(self.timeout, timedelta) or self.timeout <= timedelta(0)
+        ):
+            raise ConfigurationError(
+                f"timeout of an approval must be a timedelta longer than nothing; got {self.timeout!r}."
+            )
+        users = self.assigned_users
+        for user in users if isinstance(users, list | tuple) else (users,):
             if not isinstance(user, dict) or {"id", "name"} - user.keys():
                 raise ConfigurationError(
                     "assigned_users of an approval are mappings with 'id' and 'name', as Airflow's auth "

@@ -17,6 +17,7 @@ from kimi_provider.alerts.rule import (
     check_name,
     check_number,
     check_severity,
+    check_whole,
 )
 from kimi_provider.exceptions import RuleError
 
@@ -145,8 +146,8 @@ class Band:
         check_number(where, "width", self.width, least=0)
         check_choice(where, "method", self.method, ("mean", "median"))
         check_choice(where, "side", self.side, ("both", "above", "below"))
-        check_number(where, "min_history", self.min_history, least=2)
-        check_number(where, "last", self.last, least=float(self.min_history))
+        check_whole(where, "min_history", self.min_history, least=2)
+        check_whole(where, "last", self.last, least=self.min_history)
         check_severity(where, "severity", self.severity)
         check_name(where, self.name)
 
@@ -175,9 +176,12 @@ class Band:
             return (Observation(self.severity, reason, False, labels, {self.fact: value}),)  # noqa: FBT003 — not fired
         low, high = band(past, Decimal(str(self.width)), self.method)
         fired = (value < low and self.side != "above") or (value > high and self.side != "below")
+        ends = [scene.show(fact, end, beside=[value]) for end in (low, high)]
+        side = "inside" if low <= value <= high else "outside"
+        shown = scene.show(fact, beside=[low, high])
         reason = (
-            f"{what}, {'outside' if not low <= value <= high else 'inside'} the band of the last "
-            f"{len(past)} runs, {scene.show(fact, low)} to {scene.show(fact, high)}."
+            f"{fact.label} ({fact.id}) is {shown}, {side} the band of the "
+            f"last {len(past)} runs, {ends[0]} to {ends[1]}."
         )
         saw: dict[str, Decimal | str | None] = {self.fact: value, "low": low, "high": high}
         return (Observation(self.severity, reason, fired, labels, saw),)
@@ -212,7 +216,7 @@ class SchemaDrift:
         """Refuse at DAG parse what cannot work in a run."""
         if not isinstance(self.dataset, str) or not self.dataset:
             raise RuleError(f"SchemaDrift needs the name of a dataset; got {self.dataset!r}.")
-        if isinstance(self.ignore, str):
+        if not isinstance(self.ignore, list | tuple | set | frozenset):
             raise RuleError(f"SchemaDrift: ignore must be a list of columns; got {self.ignore!r}.")
         object.__setattr__(self, "ignore", tuple(self.ignore))
         check_severity("SchemaDrift", "severity", self.severity)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 _PLANS = 20
+# Of those that are not done: a person may take days to approve, and a retry its time to come.
+_OPEN_PLANS = 200
 
 
 class Told(Value):
@@ -165,9 +167,12 @@ class Book(Value):
         return next((plan for plan in self.plans if plan.run_id == run_id), None)
 
     def with_plan(self, plan: Plan) -> Book:
-        """Return the book with a plan in place of the run's earlier one; the oldest ones go."""
-        others = tuple(one for one in self.plans if one.run_id != plan.run_id)
-        return self.model_copy(update={"plans": (*others, plan)[-_PLANS:]})
+        """Return the book with a plan in place of the run's earlier one; of many, the oldest go."""
+        plans = [one for one in self.plans if one.run_id != plan.run_id] + [plan]
+        ended = [one.run_id for one in plans[:-1] if one.done]
+        open_ = [one.run_id for one in plans[:-1] if not one.done]
+        gone = {*ended[: -_PLANS + 1], *open_[: -_OPEN_PLANS + 1]}
+        return self.model_copy(update={"plans": tuple(one for one in plans if one.run_id not in gone)})
 
     def with_item(self, run_id: str, item: Item) -> Book:
         """Return the book with what came of a notification.

@@ -10,8 +10,8 @@ from kimi_provider.alerts.rule import (
     Observation,
     as_json,
     check_name,
-    check_number,
     check_severity,
+    check_whole,
     fingerprint,
 )
 from kimi_provider.exceptions import RuleError
@@ -165,9 +165,7 @@ class ForRuns:
     def __post_init__(self) -> None:
         """Refuse at DAG parse what cannot work in a run."""
         _check_rule("ForRuns", self.rule)
-        check_number("ForRuns", "runs", self.runs, least=1)
-        if not isinstance(self.runs, int):
-            raise RuleError(f"ForRuns: runs must be a whole number; got {self.runs!r}.")
+        check_whole("ForRuns", "runs", self.runs, least=1)
 
     @property
     def label(self) -> str:
@@ -195,7 +193,7 @@ class ForRuns:
 
 
 def _check_rules(where: str, rule: And | Or) -> None:
-    if isinstance(rule.rules, str) or len(rule.rules) < 2:  # noqa: PLR2004 — one is no combination
+    if not isinstance(rule.rules, list | tuple) or len(rule.rules) < 2:  # noqa: PLR2004 — one is no combination
         raise RuleError(f"{where} needs two rules or more; got {rule.rules!r}.")
     object.__setattr__(rule, "rules", tuple(rule.rules))
     for part in rule.rules:

@@ -102,7 +102,8 @@ class Threshold:
         words, beyond = BOUNDS[bound]
         fired = beyond(value, limit)
         verdict = "which is" if fired else "which is not"
-        reason = f"{what} is {scene.show(fact)}, {verdict} {words} {scene.show(fact, limit)}."
+        shown, bar = scene.show(fact, beside=[limit]), scene.show(fact, limit, beside=[value])
+        reason = f"{what} is {shown}, {verdict} {words} {bar}."
         return Observation(self.severity, reason, fired, labels, {fact_id: value})
 
     def as_json(self) -> dict[str, object]:
@@ -168,9 +169,11 @@ class Range:
             reason = f"{fact.label} ({fact.id}) has no value: the data has none for it."
             return (Observation(self.severity, reason, fired=False, labels=labels, saw={fact.id: None}),)
         inside = low <= value <= high
+        shown = scene.show(fact, beside=[low, high])
+        ends = [scene.show(fact, end, beside=[value]) for end in (low, high)]
         reason = (
-            f"{fact.label} ({fact.id}) is {scene.show(fact)}, {'inside' if inside else 'outside'} "
-            f"{scene.show(fact, low)} to {scene.show(fact, high)}."
+            f"{fact.label} ({fact.id}) is {shown}, {'inside' if inside else 'outside'} "
+            f"{ends[0]} to {ends[1]}."
         )
         fired = inside == (self.fires == "inside")
         return (Observation(self.severity, reason, fired, labels, {fact.id: value}),)

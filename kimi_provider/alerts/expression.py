@@ -54,6 +54,7 @@ _COMPUTE: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
     "*": operator.mul,
     "/": operator.truediv,
 }
+_WORDS = {True: "true", False: "false", None: "unknown"}
 _OWN_HISTORY = ("change", "delta", "band")
 
 
@@ -100,8 +101,8 @@ class Expression:
         reading = _Reading(scene, self, tree)
         result = reading.of(tree)
         values = ", ".join(f"{name} is {words}" for name, words in reading.words.items())
-        outcome = {True: "is true", False: "is false", None: "is unknown"}[result]
-        reason = f"{' '.join(self.when.split())} {outcome}" + (f": {values}." if values else ".")
+        said = f"{' '.join(self.when.split())} is {_WORDS[result]}"
+        reason = f"{said}: {values}." if values else f"{said}."
         return (Observation(self.severity, reason, result is True, saw=reading.saw),)
 
     def as_json(self) -> dict[str, object]:
@@ -116,6 +117,7 @@ class _Reading:
         self._scene = scene
         self._rule = rule
         calls = [node for node in tree.walk() if (node.form, node.value) == ("call", "absent")]
+        self._numbers = [node.value for node in tree.walk() if isinstance(node.value, Decimal)]
         self._may_be_absent = {call.parts[0].value for call in calls}
         self.saw: dict[str, Decimal | str | None] = {}
         self.words: dict[str, str] = {}
@@ -142,7 +144,7 @@ class _Reading:
             return None
         fact = self._scene.fact(fact_id, asked_by=self._rule.label)
         self.saw[fact_id] = fact.value
-        self.words[fact_id] = self._scene.show(fact)
+        self.words[fact_id] = self._scene.show(fact, beside=self._numbers)
         return fact.value
 
     def _severity(self) -> int:
@@ -186,12 +188,12 @@ class _Reading:
 
     def _band(self, node: Node) -> bool | None:
         given = [self.of(part) for part in node.parts[1:]]
-        if None in given:
-            return None
         width = given[0] if given else 3
         last = int(given[1]) if len(given) > 1 else 30
         rule = Band(str(node.parts[0].value), width=width, last=last, min_history=min(7, last))
-        return self._ask(f"band({rule.fact})", rule)
+        (seen,) = rule.observe(self._scene)
+        # Without a value, or a past that makes a band, it is neither inside nor outside.
+        return self._note(f"band({rule.fact})", seen, known="low" in seen.saw)
 
     def _absent(self, node: Node) -> bool:
         return self._fact(str(node.parts[0].value)) is None
@@ -205,7 +207,8 @@ class _Reading:
 
     def _drift(self, node: Node) -> bool:
         name = str(node.parts[0].value)
-        return self._ask(f"drift({name})", SchemaDrift(name))
+        (seen,) = SchemaDrift(name).observe(self._scene)
+        return bool(self._note(f"drift({name})", seen))
 
     def _findings(self, node: Node) -> Decimal:
         given = [str(part.value) for part in node.parts]
@@ -219,17 +222,17 @@ class _Reading:
         self.words[name] = str(len(found))
         return Decimal(len(found))
 
-    def _for_runs(self, node: Node) -> bool | None:
-        held, runs = self.of(node.parts[0]), self.of(node.parts[1])
+    def _for_runs(self, node: Node) -> bool:
+        held, runs = self.of(node.parts[0]), node.parts[1].value
         streak = self._scene.hold(f"{fingerprint(self._rule)}:{node.at}", held=held is True)
         self.words["runs in a row"] = str(streak)
-        return None if runs is None else bool(streak >= runs)
+        return streak >= runs  # type: ignore[operator]  # the grammar asks for a number
 
-    def _ask(self, name: str, rule: Band | SchemaDrift) -> bool:
-        (seen,) = rule.observe(self._scene)
+    def _note(self, name: str, seen: Observation, *, known: bool = True) -> bool | None:
         self.saw.update(seen.saw)
-        self.words[name] = f"{str(seen.fired).lower()} ({seen.reason.rstrip('.')})"
-        return seen.fired
+        outcome = seen.fired if known else None
+        self.words[name] = f"{_WORDS[outcome]} ({seen.reason.rstrip('.')})"
+        return outcome
 
 
 def _logic(form: str, parts: list[bool | None]) -> bool | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ def group(
     for decision in decisions:
         if decision.tell:
             gathered[_group_of(decision.key, decision.event, decision.target, moment)].append(decision)
-    over = {d.key for d in decisions if not d.tell and "in one run" in d.why}
+    over = Counter(d.target.receiver for d in decisions if d.over)
     held = dict(book.held)
     items = []
     for key, members in gathered.items():
@@ -50,7 +50,7 @@ def group(
             due = moment.at + digest * (1 - tolerance)
             held[_held_name(key)] = _hold(before, members, Held(due=due, receiver=key.receiver))
         else:
-            items.append(_item(key, members, book, moment, more=len(over), prefix=item_prefix))
+            items.append(_item(key, members, book, moment, more=over[key.receiver], prefix=item_prefix))
     for name, waiting in list(held.items()):
         if moment.at >= waiting.due:
             items.append(_digest_item(name, waiting, item_prefix))

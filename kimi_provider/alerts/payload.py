@@ -13,12 +13,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kimi_provider.alerts.addresses import check_address
+from kimi_provider.alerts.addresses import check_address, recipients
 from kimi_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from kimi_provider.alerts.account import SendGridConfig
     from kimi_provider.alerts.addresses import Recipient
     from kimi_provider.alerts.message import Message
 
@@ -78,6 +79,27 @@ def build_requests(
     )
     _check_size(requests)
     return requests
+
+
+def held(body: Mapping[str, Any], config: SendGridConfig) -> dict[str, Any]:
+    """Return a body that somebody else has made, held to what an account allows.
+
+    :param body: the JSON of a request.
+    :param config: the account.
+    :raises ConfigurationError: if a recipient is malformed, or its domain not allowed.
+    """
+    kept = dict(body)
+    if config.allowed_domains:
+        people = [
+            str(person.get("email", ""))
+            for personalization in body.get("personalizations", ())
+            for kind in ("to", "cc", "bcc")
+            for person in personalization.get(kind) or ()
+        ]
+        recipients(people, allowed_domains=config.allowed_domains)
+    if config.sandbox:
+        kept["mail_settings"] = {**(body.get("mail_settings") or {}), "sandbox_mode": {"enable": True}}
+    return kept
 
 
 def _head(message: Message, message_id: str) -> dict[str, Any]:

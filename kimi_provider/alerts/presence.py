@@ -11,8 +11,8 @@ from kimi_provider.alerts.rule import (
     Observation,
     as_json,
     check_name,
-    check_number,
     check_severity,
+    check_whole,
 )
 from kimi_provider.exceptions import RuleError
 
@@ -78,7 +78,9 @@ class NoData:
         """Refuse at DAG parse what cannot work in a run."""
         if (self.fact is None) == (self.dataset is None):
             raise RuleError("NoData needs exactly one of fact and dataset.")
-        check_number("NoData", "rows_below", self.rows_below, least=1)
+        if not isinstance(self.fact or self.dataset, str):
+            raise RuleError(f"NoData names a fact or a dataset; got {self.fact or self.dataset!r}.")
+        check_whole("NoData", "rows_below", self.rows_below, least=1)
         check_severity("NoData", "severity", self.severity)
         check_name("NoData", self.name)
 

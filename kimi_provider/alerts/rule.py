@@ -103,6 +103,16 @@ def check_name(where: str, name: object) -> None:
         raise RuleError(f"{where}: name must be one line of text; got {name!r}.")
 
 
+def check_whole(where: str, parameter: str, value: object, *, least: int) -> None:
+    """Refuse what is no whole number.
+
+    :raises RuleError: if it is none, or less than ``least``.
+    """
+    check_number(where, parameter, value, least=least)
+    if not isinstance(value, int):
+        raise RuleError(f"{where}: {parameter} must be a whole number; got {value!r}.")
+
+
 def check_number(where: str, parameter: str, value: object, *, least: float | None = None) -> None:
     """Refuse what is no finite number.
 

@@ -33,12 +33,17 @@ def read_rules(source: str | Path, make: Callable[[object], Rule]) -> tuple[Rule
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or "it cannot be read"
         raise RuleError(f"{name}, line {line}: this is no YAML: {problem}.") from None
+    except RecursionError:
+        raise RuleError(f"{name}, line 1: the rules are nested too deep.") from None
     nodes = _rule_nodes(name, root)
     rules: list[Rule] = []
     seen: dict[str, int] = {}
     for node in nodes:
-        rule = _rule(name, node, make)
         line = _line(node)
+        try:
+            rule = _rule(name, node, make)
+        except RecursionError:
+            raise RuleError(f"{name}, line {line}: the rule is nested too deep, or in itself.") from None
         if rule.label in seen:
             raise RuleError(
                 f"{name}, line {line}: the rule {rule.label!r} is there already, at line "
@@ -75,8 +80,7 @@ def _rule_nodes(name: str, root: yaml.Node | None) -> list[yaml.Node]:
 
 def _rule(name: str, node: yaml.Node, make: Callable[[object], Rule]) -> Rule:
     _refuse_doubles(name, node)
-    data = yaml.SafeLoader("")
-    plain = data.construct_document(node)
+    plain = _plain(name, node)
     _make_parts(name, node, make)
     try:
         return make(plain)
@@ -84,6 +88,17 @@ def _rule(name: str, node: yaml.Node, make: Callable[[object], Rule]) -> Rule:
         key, line = _culprit(node, str(error))
         where = f"{name}, line {line}" + (f", key {key!r}" if key else "")
         raise RuleError(f"{where}: {error}") from None
+
+
+def _plain(name: str, node: yaml.Node) -> object:
+    try:
+        return yaml.SafeLoader("").construct_document(node)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None) or node.start_mark
+        problem = getattr(error, "problem", None) or "it cannot be read"
+        raise RuleError(f"{name}, line {mark.line + 1}: {problem}.") from None
+    except (ValueError, TypeError, AttributeError) as error:  # of a date that there is not, or the like
+        raise RuleError(f"{name}, line {_line(node)}: a value cannot be read: {error}.") from None
 
 
 def _make_parts(name: str, node: yaml.Node, make: Callable[[object], Rule]) -> None:
@@ -102,6 +117,8 @@ def _refuse_doubles(name: str, node: yaml.Node) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise RuleError(f"{name}, line {_line(key)}: a key is a word.")
             if key.value in seen:
                 raise RuleError(
                     f"{name}, line {_line(key)}, key {key.value!r}: it is there already, at line "

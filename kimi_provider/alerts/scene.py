@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kimi_provider.schemas import Analysis, DatasetRef, Finding
 
 _REFERENCE = re.compile(r"\[\[([A-Za-z0-9_.-]+)(?:\|[^\[\]]*)?\]\]")
+_MOST_PLACES = 6
 _UNIT_WORDS = {Unit.MINUTES: "min", Unit.SECONDS: "s"}
 
 
@@ -127,15 +128,20 @@ class Scene:
         schemas = {n: {c.name: c.type for c in ref.columns} for n, ref in self.datasets.items()}
         return RunRecord(at=at, facts=numbers, held=dict(self._held), schemas=schemas)
 
-    def show(self, fact: Fact, value: Decimal | None = None) -> str:
-        """Return a fact's value, or a limit in its unit, as plain text."""
+    def show(self, fact: Fact, value: Decimal | None = None, *, beside: Iterable[Decimal] = ()) -> str:
+        """Return a fact's value, or a limit in its unit, as plain text, rounded for people.
+
+        :param beside: what it is compared with: it is not rounded so far that it looks the same.
+        """
         shown = fact.value if value is None else value
         if shown is None or isinstance(shown, str):
             return shown or "without a value"
+        scale = 100 if fact.unit is Unit.PERCENT else 1
+        text = _rounded(shown * scale, [one * scale for one in beside])
         if fact.unit is Unit.PERCENT:
-            return f"{plain_number(shown * 100)}%"
+            return f"{text}%"
         word = _UNIT_WORDS.get(fact.unit) or fact.unit_label
-        return f"{plain_number(shown)} {word}" if word else plain_number(shown)
+        return f"{text} {word}" if word else text
 
     def resolve(self, text: str) -> str:
         """Return the model's text with the value in place of each ``[[fact_id]]``."""
@@ -161,10 +167,18 @@ class Scene:
         )
 
 
-def plain_number(value: Decimal) -> str:
-    """Write a number without exponent, to six places at most."""
-    text = f"{value:,.6f}".rstrip("0").rstrip(".")
+def plain_number(value: Decimal, places: int = _MOST_PLACES) -> str:
+    """Write a number without exponent, to so many places at most."""
+    text = f"{value:,.{places}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
+
+
+def _rounded(value: Decimal, beside: Iterable[Decimal]) -> str:
+    places = min(max(2, 2 - value.adjusted()), _MOST_PLACES) if value.is_finite() else _MOST_PLACES
+    text = plain_number(value, places)
+    same = any(one != value and plain_number(one, places) == text for one in beside)
+    return plain_number(value) if same else text
 
 
 def _changes(fact: Fact) -> Iterable[Fact]:

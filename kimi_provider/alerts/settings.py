@@ -15,6 +15,7 @@ from kimi_provider.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from kimi_provider.alerts.recipients_from import Source
     from kimi_provider.alerts.silences import Silence
 
 
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 class Mail:
     """A receiver that is told by our own mail, like the alert's ``to``.
 
-    :param to: recipients: a list, or one text with commas between.
+    :param to: recipients: a list, one text with commas between, or where they are kept; see
+        :mod:`kimi_provider.alerts.recipients_from`. A query's text is not templated here.
     """
 
-    to: str | Sequence[str] = field(repr=False)
+    to: str | Source | Sequence[str | Source] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,17 @@ class AlertSettings:
 
     def __post_init__(self) -> None:
         """Refuse at DAG parse what cannot work in a run."""
-        for name in ("resolve_after", "flap_window", "most_per_run", "keep_runs"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} must be 1 or more; got {getattr(self, name)!r}.")
-        if not 0 <= self.tolerance < 1:
+        for name in ("resolve_after", "flap_changes", "flap_window", "most_per_run", "keep_runs"):
+            least, value = int(name != "flap_changes"), getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ConfigurationError(
+                    f"{name} must be a whole number, {least} or more; got {value!r}."
+                )
+        if not isinstance(self.tolerance, int | float) or not 0 <= self.tolerance < 1:
             raise ConfigurationError(f"tolerance must be from 0 to 1; got {self.tolerance!r}.")
-        if self.repeat_interval is not None and self.repeat_interval < timedelta(0):
-            raise ConfigurationError("repeat_interval cannot be negative.")
+        interval = self.repeat_interval
+        if interval is not None and (not isinstance(interval, timedelta) or interval < timedelta(0)):
+            raise ConfigurationError(f"repeat_interval must be a timedelta; got {interval!r}.")
         known = {MAIL, *self.receivers}
         unknown = sorted(self.route.named_receivers() - known)
         if unknown:

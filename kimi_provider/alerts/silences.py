@@ -20,9 +20,11 @@ from kimi_provider.alerts.matching import all_match, matchers
 from kimi_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from kimi_provider.storage import StoragePath
+
+    PassedOver = Callable[[ConfigurationError], None]
 
 _KEYS = ("match", "until", "comment", "author", "since")
 
@@ -69,11 +71,14 @@ class Silence:
         return now < _moment("until", self.until) and all_match(matchers(self.match), labels)
 
 
-def silences_from_json(data: object, where: str) -> tuple[Silence, ...]:
+def silences_from_json(
+    data: object, where: str, *, passed_over: PassedOver | None = None
+) -> tuple[Silence, ...]:
     """Return the silences of a JSON list.
 
     :param data: the list, or its text.
     :param where: what holds it, for messages.
+    :param passed_over: is told of an entry that is malformed, and the others hold; by default none does.
     :raises ConfigurationError: says which entry is malformed, and why.
     """
     entries = _json(data, where)
@@ -81,16 +86,24 @@ def silences_from_json(data: object, where: str) -> tuple[Silence, ...]:
         raise ConfigurationError(f"{where} must be a list of silences; got {type(entries).__name__}.")
     silences = []
     for number, entry in enumerate(entries, 1):
-        place = f"{where}, entry {number}"
-        if not isinstance(entry, Mapping) or not {"match", "until"} <= set(entry) <= set(_KEYS):
-            raise ConfigurationError(
-                f"{place} must have match and until, and may have comment, author and since."
-            )
         try:
-            silences.append(Silence(**entry))
+            silences.append(_silence(entry, f"{where}, entry {number}"))
         except ConfigurationError as error:
-            raise ConfigurationError(f"{place}: {error}") from None
+            if passed_over is None:
+                raise
+            passed_over(error)
     return tuple(silences)
+
+
+def _silence(entry: object, place: str) -> Silence:
+    if not isinstance(entry, Mapping) or not {"match", "until"} <= set(entry) <= set(_KEYS):
+        raise ConfigurationError(
+            f"{place} must have match and until, and may have comment, author and since."
+        )
+    try:
+        return Silence(**entry)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{place}: {error}") from None
 
 
 def acknowledgements_from_json(data: object, where: str) -> dict[str, str]:
@@ -139,10 +152,13 @@ class Notes:
         """
         _write(self._acknowledged / f"{_safe(dedup_key)}.json", {dedup_key: author})
 
-    def silences(self) -> tuple[Silence, ...]:
-        """Return all silences, ended ones too."""
-        entries = list(_entries(self._silences))
-        return silences_from_json(entries, "The silences in storage")
+    def silences(self, *, passed_over: PassedOver | None = None) -> tuple[Silence, ...]:
+        """Return all silences, ended ones too.
+
+        :param passed_over: see :func:`silences_from_json`.
+        """
+        entries = list(_entries(self._silences, passed_over))
+        return silences_from_json(entries, "The silences in storage", passed_over=passed_over)
 
     def acknowledged(self) -> dict[str, str]:
         """Return who acknowledged which alert, by dedup key."""
@@ -155,12 +171,18 @@ def _write(path: StoragePath, data: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(data))
 
 
-def _entries(folder: StoragePath) -> Iterable[dict[str, Any]]:
+def _entries(folder: StoragePath, passed_over: PassedOver | None = None) -> Iterable[dict[str, Any]]:
     from kimi_provider.storage import children, read_text
 
     for path in children(folder):
-        if path.name.endswith(".json") and not path.name.startswith("."):
+        if not path.name.endswith(".json") or path.name.startswith("."):
+            continue
+        try:
             yield json.loads(read_text(path))
+        except ValueError as error:
+            if passed_over is None:
+                raise
+            passed_over(ConfigurationError(f"{path.as_uri()} is no JSON: {error}."))
 
 
 def _safe(name: str) -> str:

@@ -66,6 +66,7 @@ class Decision:
         against telling.
     :param event: the alert as it is now.
     :param before: what the receiver was told of it before.
+    :param over: whether it waits because the run has too much to tell.
     """
 
     key: str
@@ -74,6 +75,7 @@ class Decision:
     why: str
     event: AlertEvent
     before: Told | None = None
+    over: bool = False
 
 
 def advance(
@@ -287,7 +289,7 @@ def _bounded(
     order = sorted(keys, key=lambda key: (-alerts[key].severity.rank, alerts[key].since, key))
     waiting = set(order[most:])
     return [
-        replace(d, tell=False, why=f"{d.why}, but over {most} in one run")
+        replace(d, tell=False, over=True, why=f"{d.why}, but over {most} in one run")
         if d.tell and d.key in waiting
         else d
         for d in decisions

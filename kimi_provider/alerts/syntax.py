@@ -7,7 +7,7 @@ runs anything; :mod:`kimi_provider.alerts.expression` shows the tree a run.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NoReturn
 
@@ -16,6 +16,7 @@ from kimi_provider.exceptions import RuleError
 
 _LONGEST = 2000
 _DEEPEST = 40
+_TALLEST = 150  # what is made of a long sum is shown the run by recursion
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
     |(?P<fact>\[\[[A-Za-z0-9_.-]+\]\])
@@ -30,6 +31,14 @@ _STRENGTH = {"or": 1, "and": 2, **dict.fromkeys(_COMPARISONS, 4), "+": 5, "-": 5
 _NOT_STRENGTH, _COMPARISON_STRENGTH, _MINUS_STRENGTH = 3, 4, 7
 _HINTS = {"=": "to compare, write ==", "&": "write and", "|": "write or", "!": "write not, or !="}
 
+# What has to be written as a number, so that it can be checked before there is a run: from what number
+# on, and whether it must be whole.
+_WRITTEN = {
+    "number of 0 or more": (0, False),
+    "whole number of 1 or more": (1, True),
+    "whole number of 2 or more": (2, True),
+}
+
 # Name → kinds of the arguments that must be there, kinds of those that may, kind of the result.
 FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "abs": (("number",), (), "number"),
@@ -37,12 +46,12 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "max": (("number", "number"), ("number",) * 6, "number"),
     "change": (("fact",), ("text",), "number"),
     "delta": (("fact",), ("text",), "number"),
-    "band": (("fact",), ("number", "number"), "condition"),
+    "band": (("fact",), ("number of 0 or more", "whole number of 2 or more"), "condition"),
     "absent": (("fact",), (), "condition"),
     "rows": (("text",), (), "number"),
     "drift": (("text",), (), "condition"),
     "findings": ((), ("severity", "text"), "number"),
-    "for_runs": (("condition", "number"), (), "condition"),
+    "for_runs": (("condition", "whole number of 1 or more"), (), "condition"),
 }
 
 
@@ -63,6 +72,11 @@ class Node:
     at: int
     value: Decimal | str | bool | None = None
     parts: tuple[Node, ...] = ()
+    height: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note how many parts lie below each other."""
+        object.__setattr__(self, "height", 1 + max((part.height for part in self.parts), default=0))
 
     def walk(self) -> tuple[Node, ...]:
         """Return this part and all below it."""
@@ -123,6 +137,8 @@ class _Parser:
         left = self._start()
         while (power := _STRENGTH.get(self._peek().text, 0)) > strength:
             left = self._binary(left, self._take(), power)
+            if left.height > _TALLEST:
+                self.fail(left.at, f"more than {_TALLEST} parts are taken together here; write fewer")
         self._depth -= 1
         return left
 
@@ -217,7 +233,9 @@ class _Parser:
     def _binary(self, left: Node, token: _Token, power: int) -> Node:
         right = self.expression(power)
         if token.text in {"and", "or"}:
-            parts = (self._condition(left), self._condition(right))
+            parts: tuple[Node, ...] = (self._condition(left), self._condition(right))
+            if left.form == token.text:  # a or b or c is one part, however many there are
+                parts = (*left.parts, right)
             return Node(token.text, "condition", token.at, parts=parts)
         if power != _COMPARISON_STRENGTH:
             return Node(token.text, "number", token.at, parts=(self._number(left), self._number(right)))
@@ -237,6 +255,14 @@ class _Parser:
         return self._check(node, "number")
 
     def _check(self, node: Node, kind: str) -> Node:
+        if kind in _WRITTEN:
+            least, whole = _WRITTEN[kind]
+            value = node.value if node.form == "literal" else None
+            if not isinstance(value, Decimal) or value < least or (whole and value % 1):
+                self.fail(node.at, f"a {kind} is needed here, written out")
+            return node
+        if kind == "severity" and node.form != "literal":
+            self.fail(node.at, f"one of {', '.join(SEVERITIES)} is needed here")
         if node.kind != kind and (node.kind, kind) != ("fact", "number"):
             self.fail(node.at, f"a {kind} is needed here, and this is a {node.kind}")
         return node

@@ -10,6 +10,8 @@ _OK = 200
 _QUEUED = 202
 _REDIRECT = 300
 _BAD_REQUEST = 400
+# The service gave up waiting for the rest of the request, so it has not taken the mail.
+_REQUEST_TIMEOUT = 408
 _RATE_LIMIT = 429
 _SERVER_ERROR = 500
 # A gateway's time-out is a time-out: the service behind it may have taken the mail.
@@ -97,7 +99,7 @@ def _judge_status(status: int, told: str, retry_after: float | None) -> Verdict:
         )
     if status == _GATEWAY_TIMEOUT:
         return Verdict(DeliveryStatus.AMBIGUOUS, told)
-    if status == _RATE_LIMIT or status >= _SERVER_ERROR:
+    if status in {_REQUEST_TIMEOUT, _RATE_LIMIT} or status >= _SERVER_ERROR:
         return Verdict(DeliveryStatus.FAILED, told, retry=True, retry_after=retry_after, for_all=True)
     way_out = _WAY_OUT.get(status, "") if status >= _BAD_REQUEST else _REDIRECTED
     # Any refusal but 400 is of the key, the sender, the host or the size, which all mails share.

@@ -72,18 +72,20 @@ def attention(settings: AlertSettings, moment: Moment) -> Attention:
     """Return what people have said: in the DAG, in storage, and in two Airflow Variables.
 
     ``kimi_silences`` and ``kimi_acknowledged`` hold JSON; see :mod:`kimi_provider.alerts.silences`. A
-    malformed one is reported and passed over, because an alert matters more than its silence.
+    malformed one is reported and passed over, because an alert matters more than its silence; the others
+    hold.
     """
     from kimi_provider.alerts.silences import acknowledgements_from_json, silences_from_json
     from kimi_provider.alerts.state import Attention
 
     notes = alert_notes()
-    silences = [*settings.silences, *_read(notes.silences, ())]
+    stored = _read(lambda: notes.silences(passed_over=_passed_over), ())
+    silences = [*settings.silences, *stored]
     acknowledged = dict(_read(notes.acknowledged, {}))
     text = _variable(SILENCES_VARIABLE)
     if text:
         where = f"Airflow's Variable {SILENCES_VARIABLE}"
-        silences += _read(lambda: silences_from_json(text, where), ())
+        silences += _read(lambda: silences_from_json(text, where, passed_over=_passed_over), ())
     said = _variable(ACKNOWLEDGED_VARIABLE)
     if said:
         where = f"Airflow's Variable {ACKNOWLEDGED_VARIABLE}"
@@ -139,5 +141,9 @@ def _read(read: Any, otherwise: Any) -> Any:
     try:
         return read()
     except (ConfigurationError, OSError, ValueError) as error:
-        log.warning("A silence or an acknowledgement is passed over: %s", error)
+        _passed_over(error)
         return otherwise
+
+
+def _passed_over(error: Exception) -> None:
+    log.warning("A silence or an acknowledgement is passed over: %s", error)

@@ -21,6 +21,7 @@ from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
 from kimi_provider.hooks.recipes import FILE as RECIPE
+from kimi_provider.hooks.recipients import read_recipients
 from kimi_provider.hooks.storage import open_uri, task_folder
 from kimi_provider.schemas import Analysis, ReportRef, Severity, Value
 from kimi_provider.storage import exists, read_text, write_text
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
 
     from kimi_provider.alerts.approval import Approval
     from kimi_provider.alerts.desk import Opening
+    from kimi_provider.alerts.recipients_from import Source
     from kimi_provider.alerts.settings import AlertSettings
     from kimi_provider.storage import StoragePath
+
+    Recipients = str | Source | Sequence[str | Source]
 
 log = logging.getLogger(__name__)
 
@@ -268,7 +272,7 @@ def needs_approval(review: Review, opening: Opening) -> bool:
     )
 
 
-def those_told(opening: Opening, to: str | Sequence[str], settings: AlertSettings | None) -> list[str]:
+def those_told(opening: Opening, to: Recipients, settings: AlertSettings | None) -> list[str]:
     """Return who would be told: addresses, and the names of receivers that are no mail."""
     from kimi_provider.alerts.routing import MAIL
     from kimi_provider.alerts.settings import Mail
@@ -280,7 +284,8 @@ def those_told(opening: Opening, to: str | Sequence[str], settings: AlertSetting
         if receiver is not None and not isinstance(receiver, Mail):
             told.append(item.receiver)
         elif item.receiver == MAIL or isinstance(receiver, Mail):
-            told += re.split("[,;]", addresses) if isinstance(addresses, str) else map(str, addresses)
+            for text in read_recipients(addresses):
+                told += re.split("[,;]", text)
     return list(dict.fromkeys(one.strip() for one in told if one.strip()))
 
 

@@ -82,11 +82,16 @@ class SendGridHook(BaseHook):
     def send(self, payload: Mapping[str, Any]) -> Answer:
         """Post one payload of ``/v3/mail/send`` once, and return what is known of it.
 
-        Neither retries nor keeps a ledger; :meth:`deliver` does.
+        Neither retries nor keeps a ledger; :meth:`deliver` does. What the connection says of allowed
+        domains and of the sandbox holds here too.
 
         :param payload: the JSON of the request.
+        :raises ConfigurationError: if it would go to a domain that is not allowed; nothing was sent.
         """
-        return self.get_conn().send_blocking(payload)
+        from kimi_provider.alerts.payload import held
+
+        client = self.get_conn()
+        return client.send_blocking(held(payload, client.config))
 
     async def deliver(
         self,

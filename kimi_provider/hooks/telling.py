@@ -6,6 +6,8 @@ import asyncio
 import copy
 import logging
 from dataclasses import dataclass, field
+from http.client import HTTPException
+from socket import gaierror
 from typing import TYPE_CHECKING, Any
 
 from kimi_provider.alerts.book import Progress
@@ -14,6 +16,8 @@ from kimi_provider.alerts.routing import MAIL
 from kimi_provider.alerts.settings import Mail
 from kimi_provider.alerts.wording import fields_of, title_of
 from kimi_provider.exceptions import ConfigurationError, DeliveryError
+from kimi_provider.hooks.apprise import with_answers
+from kimi_provider.hooks.recipients import read_recipients
 from kimi_provider.hooks.sendgrid import SendGridHook
 from kimi_provider.hooks.storage import open_uri, task_folder
 from kimi_provider.schemas import Severity
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from kimi_provider.alerts.book import Item
     from kimi_provider.alerts.desk import Desk, Opening
     from kimi_provider.alerts.message import Message
+    from kimi_provider.alerts.recipients_from import Source
     from kimi_provider.alerts.settings import AlertSettings
     from kimi_provider.alerts.wording import Place
     from kimi_provider.schemas import DeliveryReceipt, ReportRef
@@ -37,7 +42,7 @@ log = logging.getLogger(__name__)
 class MailParts:
     """What the alert's mails have in common; see the parameters of ``AlertOperator``."""
 
-    to: str | Sequence[str] = field(repr=False)
+    to: str | Source | Sequence[str | Source] = field(repr=False)
     sendgrid_conn_id: str
     from_email: str | None = None
     from_name: str | None = None
@@ -70,15 +75,23 @@ class Telling:
         :param context: the context that Airflow gives to ``execute``.
         :returns: a receipt for each mail's recipient, and one for each notifier by its receiver's name.
         :raises DeliveryError: if any is not known to be told; retryable if another try would tell it.
+        :raises Exception: what kept a mail from being made, once the others are told.
         """
         receipts: list[DeliveryReceipt] = []
         failures: list[DeliveryError] = []
+        unmade: list[Exception] = []
         for item in self.opening.items:
             try:
                 receipts += self._tell(item, context)
             except DeliveryError as error:
                 failures.append(error)
                 receipts += error.receipts  # type: ignore[arg-type]  # they are receipts
+            except Exception as error:  # noqa: BLE001 — raised below, when nobody else waits for a word
+                unmade.append(error)
+        if unmade:
+            for other in (*unmade[1:], *failures):
+                unmade[0].add_note(str(other))
+            raise unmade[0]
         if failures:
             raise DeliveryError(
                 "\n".join(str(failure) for failure in failures),
@@ -100,7 +113,7 @@ class Telling:
         return ()
 
     def _send(
-        self, item: Item, to: str | Sequence[str], context: Context
+        self, item: Item, to: str | Source | Sequence[str | Source], context: Context
     ) -> tuple[DeliveryReceipt, ...]:
         from kimi_provider.alerts.ledger import message_id
 
@@ -110,6 +123,7 @@ class Telling:
                 "or a route to another receiver."
             )
         hook = SendGridHook(self.mail.sendgrid_conn_id)
+        people = read_recipients(to)
         self._message(hook, item, context)  # what cannot be made is no claim
         claim, item = self.desk.claim(item)
         if claim is Claim.SUPERSEDED:
@@ -120,7 +134,7 @@ class Telling:
         scope = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index or 0)
         delivering = hook.deliver(
             message,
-            to,
+            people,
             message_id=message_id(*scope, content=item.id),
             ledger=task_folder(context) / "ledger",
         )
@@ -143,9 +157,9 @@ class Telling:
             raise _not_told(item, Progress.AMBIGUOUS, "an earlier try was cut off while it told it")
         try:
             # Airflow renders a notifier in place, and this one may serve other alerts and later tries.
-            copy.copy(notifier)({**context, "kimi_alert": fields_of(item, self.place)})
+            with_answers(copy.copy(notifier))({**context, "kimi_alert": fields_of(item, self.place)})
         except Exception as error:  # a notifier raises whatever its service's library does
-            progress = Progress.AMBIGUOUS if _timed_out(error) else Progress.FAILED
+            progress = Progress.AMBIGUOUS if _unanswered(error) else Progress.FAILED
             self.desk.close(item, progress, type(error).__name__)
             raise _not_told(item, progress, type(error).__name__) from error
         self.desk.close(item, Progress.SENT)
@@ -229,11 +243,20 @@ def _not_told(item: Item, progress: Progress, why: str) -> DeliveryError:
     )
 
 
-def _timed_out(error: BaseException | None) -> bool:
-    """Whether no answer came in time, so that the receiver may have been told."""
+# By name, since each service's library has its own: no answer came, but the request may have arrived.
+_UNANSWERED = ("timeout", "readerror", "writeerror", "protocolerror", "disconnected", "perhapstaken")
+# What comes before a request.
+_UNSENT = ("connecttimeout", "connecterror", "newconnection", "pooltimeout")
+
+
+def _unanswered(error: BaseException | None) -> bool:
+    """Whether no answer came, so that the receiver may have been told."""
+    found = False
     while error is not None:
-        if isinstance(error, TimeoutError) or "timeout" in type(error).__name__.lower():
-            # No connection in time is no telling; no answer in time may be one.
-            return "connect" not in type(error).__name__.lower()
+        name = type(error).__name__.lower()
+        if isinstance(error, ConnectionRefusedError | gaierror) or any(one in name for one in _UNSENT):
+            return False
+        found = found or isinstance(error, TimeoutError | ConnectionError | HTTPException)
+        found = found or any(one in name for one in _UNANSWERED)
         error = error.__cause__ or error.__context__
-    return False
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from kimi_provider.exceptions import ConfigurationError, DeliveryError, KimiProviderError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier, Context
 
     from kimi_provider.reports.notice import Notice
+    from kimi_provider.storage import StoragePath
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +47,8 @@ class OwnerNotifier(SendGridNotifier):
 class OncePerRun:
     """A callback that does what another does, once for each run of a DAG, whatever fails in it.
 
-    A run that is cleared may tell again. Where the storage does not answer, it tells: twice is better
-    than never.
+    A run that is cleared may tell again. Where the storage does not answer, it tells, and where it could
+    not tell, the next failure does: twice is better than never.
 
     :param notifier: any Airflow notifier, or other callable that takes a context.
     :param scope: tells several of them in one DAG apart, such as the id of a task group.
@@ -58,18 +60,27 @@ class OncePerRun:
 
     def __call__(self, context: Context) -> None:
         """Notify, unless another task of the run has."""
-        if self._is_first(context):
+        if not self._is_first(context):
+            return
+        try:
             self.notifier(context)
+        except Exception:
+            with suppress(Exception):  # what failed may be the storage, and what is raised says more
+                self._mark(context).unlink(missing_ok=True)
+            raise
 
-    def _is_first(self, context: Context) -> bool:
+    def _mark(self, context: Context) -> StoragePath:
         from kimi_provider.hooks.storage import run_folder
-        from kimi_provider.storage import create_bytes
 
         clears = getattr(context.get("dag_run"), "clear_number", 0) or 0
         name = hashlib.sha256(f"{self.scope}\0{clears}".encode()).hexdigest()[:16]
+        return run_folder(context) / f"owner-told-{name}"
+
+    def _is_first(self, context: Context) -> bool:
+        from kimi_provider.storage import create_bytes
+
         try:
-            task = str(context["ti"].task_id)
-            create_bytes(run_folder(context) / f"owner-told-{name}", f"{task}\n".encode())
+            create_bytes(self._mark(context), f"{context['ti'].task_id}\n".encode())
         except FileExistsError:
             log.info("The owner has been told that this run failed")
             return False

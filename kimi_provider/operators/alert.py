@@ -13,7 +13,7 @@ from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.links import KimiAlertsLink
 from kimi_provider.hooks.sendgrid import SendGridHook
-from kimi_provider.hooks.storage import open_uri, task_folder
+from kimi_provider.hooks.storage import task_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kimi_provider.alerts.desk import Desk, Material, Opening
+    from kimi_provider.alerts.recipients_from import Source
     from kimi_provider.alerts.settings import AlertSettings
     from kimi_provider.hooks.approval import Review
     from kimi_provider.hooks.telling import MailParts
@@ -42,12 +43,16 @@ class AlertOperator(BaseOperator):
 
     :param rules: any of them firing tells; see :mod:`kimi_provider.alerts.rules`. A text is an
         expression.
-    :param to: who gets the mail: a list, or one text with commas between. (templated)
+    :param to: who gets the mail: a list, one text with commas between, or ``FromQuery``,
+        ``FromVariable``, ``FromFile``; see :mod:`kimi_provider.alerts.recipients_from`. (templated)
     :param analysis: what :class:`KimiAnalyzeOperator` returned. (templated)
     :param report: what :class:`ReportOperator` returned; without one, a short mail says what happened.
         (templated)
     :param facts: a fact sheet, or its URI, for rules without a model. (templated)
     :param datasets: what fetching returned, by name, for rules about rows and columns. (templated)
+    :param metrics: SQL over the datasets by the id of a metric, for rules without a model: its only
+        column is the fact ``{id}``, several are ``{id}.{column}``. In place of the SQL a mapping can say
+        what a prompt template can (``sql``, ``key``, ``columns``). (templated)
     :param require_approval: whether a person has to approve what is told, before it leaves: ``never``,
         ``always``, ``warning`` or ``critical`` (from that severity on), ``unless_grounded`` (where the
         text's grounding score is below 1.0), or an
@@ -71,6 +76,7 @@ class AlertOperator(BaseOperator):
         "report",
         "facts",
         "datasets",
+        "metrics",
         "to",
         "sendgrid_conn_id",
         "from_email",
@@ -85,11 +91,12 @@ class AlertOperator(BaseOperator):
         self,
         *,
         rules: Sequence[Any],
-        to: str | Sequence[str] = (),
+        to: str | Source | Sequence[str | Source] = (),
         analysis: Any = None,
         report: Any = None,
         facts: Any = None,
         datasets: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
         require_approval: Approval | str = "never",
         settings: AlertSettings | None = None,
         sendgrid_conn_id: str = SendGridHook.default_conn_name,
@@ -112,6 +119,7 @@ class AlertOperator(BaseOperator):
         self.report_task_id = getattr(getattr(report, "operator", None), "task_id", None)
         self.facts = facts
         self.datasets = datasets
+        self.metrics = metrics
         self.approval = Approval.given(require_approval)
         self.settings = settings
         self.sendgrid_conn_id = sendgrid_conn_id
@@ -217,17 +225,12 @@ class AlertOperator(BaseOperator):
 
     def _material(self, analysis: Analysis | None) -> Material:
         from kimi_provider.alerts.desk import Material
-        from kimi_provider.schemas import DatasetRef, FactSheet
-        from kimi_provider.storage import read_bytes
+        from kimi_provider.hooks.alert_facts import computed_facts, sheet_facts
+        from kimi_provider.schemas import DatasetRef
 
-        facts: dict[str, Fact] = {}
-        source = self.facts or (analysis.facts_uri if analysis else None)
-        if source is not None:
-            sheet = (
-                FactSheet.model_validate_json(read_bytes(open_uri(source)))
-                if isinstance(source, str)
-                else FactSheet.model_validate(source)
-            )
-            facts = {fact.id: fact for fact in sheet.facts}
         datasets = {n: DatasetRef.model_validate(ref) for n, ref in (self.datasets or {}).items()}
+        source = self.facts or (analysis.facts_uri if analysis else None)
+        facts: dict[str, Fact] = {} if source is None else sheet_facts(source)
+        if self.metrics:
+            facts |= computed_facts(self.metrics, datasets)
         return Material(analysis, facts, datasets)

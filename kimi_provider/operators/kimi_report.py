@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier, TaskGroup
 
     from kimi_provider.alerts.approval import Approval
+    from kimi_provider.alerts.recipients_from import Source
     from kimi_provider.alerts.settings import AlertSettings
     from kimi_provider.reports.brand import Brand
 
@@ -35,7 +36,7 @@ def kimi_report(
     *,
     sources: Mapping[str, Any],
     prompt: str,
-    to: str | Sequence[str] = (),
+    to: str | Source | Sequence[str | Source] = (),
     owner: str | Sequence[str] | BaseNotifier | None = None,
     parameters: Mapping[str, Any] | None = None,
     title: str | None = None,
@@ -70,7 +71,8 @@ def kimi_report(
         output, or a mapping with one of ``http``, ``sql``, ``files`` over the parameters of
         ``HttpFetchOperator``, ``SqlFetchOperator`` or ``FileFetchOperator``.
     :param prompt: name of the prompt template.
-    :param to: who gets the report. (templated)
+    :param to: who gets the report; see :class:`~kimi_provider.operators.alert.AlertOperator`.
+        (templated)
     :param owner: who is told that a stage failed: addresses, or any Airflow notifier. Tasks that are
         given as sources keep what they were told to do when they fail.
     :param parameters: values for the prompt template's parameters. (templated)

@@ -59,7 +59,7 @@ _REPORT: dict[str, str] = {
     "kimi_conn_id": _TEXT,
     "sendgrid_conn_id": _TEXT,
     "model": _TEXT,
-    "max_cost_usd": "a number",
+    "max_cost_usd": "a number above 0",
     "on_llm_failure": _TEXT,
     "analyze": "a mapping",
     "report": "a mapping",
@@ -80,6 +80,9 @@ _STAGES = {
     "report": ("kimi_provider.operators.report", "ReportOperator"),
     "alert": ("kimi_provider.operators.alert", "AlertOperator"),
 }
+# What the chain itself gives to its operators, or has keys of its own for.
+_CHAINS = frozenset({"analysis", "report", "datasets", "facts", "to", "title", "rules"})
+_FORMATS = ("pdf", "xlsx", "csv")
 _TASK = ("retries", "retry_delay", "pool", "execution_timeout", "queue", "priority_weight")
 
 
@@ -140,7 +143,9 @@ class _Check:
             "a mapping": isinstance(value, dict) and bool(value),
             "a list": isinstance(value, list) and bool(value),
             "a text, or a mapping": isinstance(value, str | dict) and bool(value),
-            "a number": isinstance(value, int | float) and not isinstance(value, bool),
+            "a number above 0": isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and value > 0,
         }[wanted]
         if not fits:
             self.problem(key, f"it must be {wanted}; it is {value!r}."[:300])
@@ -165,7 +170,7 @@ class _Check:
             self.problem(("timezone",), f"{zone!r} is no time zone, such as Europe/Warsaw.")
             tz = pendulum.timezone("UTC")
         schedule = given.get("schedule")
-        if schedule is not None and not _SCHEDULE.fullmatch(schedule.strip()):
+        if schedule is not None and not _is_schedule(schedule.strip()):
             self.problem(
                 ("schedule",),
                 f"{schedule!r} is neither a preset such as @daily nor cron of five fields.",
@@ -193,21 +198,36 @@ class _Check:
         for key, words in _WORDS.items():
             if key in given and given[key] not in words:
                 self.problem((key,), f"{given[key]!r} is not known. Choose one of {', '.join(words)}.")
+        self._words(given)
         for key in ("recipients", "ask"):
             if key in given and "slice_by" not in given:
                 self.problem((key,), "it is for slices; name their column: slice_by.")
-        if not given.get("to") and "recipients" not in given and not self._routed():
+        if not self._document.data.get("to") and "recipients" not in given:
             self.problem((), "nobody gets the report: the key 'to' is missing.")
         self._template(given, "prompt", "prompts", ".md.j2")
         self._template(given, "template", "reports", ".html.j2")
         for key, place in _STAGES.items():
             if key in given:
-                self._operator((key,), given[key], place)
+                given[key] = self._operator((key,), given[key], place)
         return {key: made[key](value) if key in made else value for key, value in given.items()}
 
-    def _routed(self) -> bool:
-        alert = self._document.data.get("alert")
-        return isinstance(alert, dict) and bool(alert.get("to"))
+    def _words(self, given: Mapping[str, Any]) -> None:
+        """Check texts that say all before there is a run, unless they are templated."""
+        for key in ("to", "owner"):
+            self._addresses((key,), given.get(key))
+        formats = given.get("formats", ())
+        for one in [formats] if isinstance(formats, str) else formats:
+            if one not in _FORMATS and "{{" not in one:
+                self.problem(("formats",), f"{one!r} is not known. There are {', '.join(_FORMATS)}.")
+
+    def _addresses(self, key: Key, given: Any) -> None:
+        from kimi_provider.alerts.addresses import recipients
+
+        if given and "{{" not in str(given):
+            try:
+                recipients(given)
+            except ConfigurationError as error:
+                self.problem(key, str(error))
 
     def _template(self, given: Mapping[str, Any], key: str, kind: Any, suffix: str) -> None:
         """Find out whether a template is there; what is in it is checked when it is used."""
@@ -234,8 +254,8 @@ class _Check:
             if not isinstance(arguments, dict):
                 self.problem((*key, kind), "it must be a mapping.")
                 continue
-            self._operator((*key, kind), arguments, FETCHERS[kind])
-            sources[str(name)] = {kind: self._reading((*key, kind), arguments)}
+            given_to = self._operator((*key, kind), arguments, FETCHERS[kind])
+            sources[str(name)] = {kind: self._reading((*key, kind), given_to)}
         return sources
 
     def _reading(self, key: Key, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,9 +263,9 @@ class _Check:
         made = dict(given)
         pages = made.get("pagination")
         if pages is not None:
-            fields_of = {"kind": pages} if isinstance(pages, str) else dict(pages)
+            fields_of = dict(pages) if isinstance(pages, dict) else {"kind": pages}
             kind = fields_of.pop("kind", None)
-            if kind not in _PAGES:
+            if not isinstance(kind, str) or kind not in _PAGES:
                 self.problem((*key, "pagination"), f"its kind is one of {', '.join(_PAGES)}.")
             else:
                 where = ("kimi_provider.sources.pagination", _PAGES[kind])
@@ -258,13 +278,16 @@ class _Check:
                 made[name] = self._object((*key, name), made[name], place)
         return made
 
-    def _operator(self, key: Key, given: Mapping[str, Any], place: tuple[str, str]) -> None:
+    def _operator(self, key: Key, given: Mapping[str, Any], place: tuple[str, str]) -> dict[str, Any]:
+        """Check the parameters of an operator; return them with the durations that they have."""
         parameters = inspect.signature(_named(place).__init__).parameters
         own = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
-        # What the chain itself sets.
-        known = [p.name for p in own if p.name not in {"analysis", "report", "datasets", "facts"}]
+        known = [p.name for p in own if p.name not in _CHAINS]
         needed = [p.name for p in own if p.default is p.empty and key[0] == "sources"]
         self.keys(key, given, [*known, *_TASK], needed)
+        made = dict(given)
+        self._durations(key, made, ("retry_delay", "execution_timeout"))
+        return made
 
     def _object(self, key: Key, given: Any, place: tuple[str, str]) -> Any:
         """Make a dataclass, if its fields are known and its values are right."""
@@ -287,12 +310,17 @@ class _Check:
     def _rules(self, given: list[Any]) -> list[Any]:
         from kimi_provider.alerts.rules import rule_from_json
 
-        rules = []
+        rules: list[Any] = []
         for number, rule in enumerate(given):
+            key: Key = ("rules", number)
             try:
-                rules.append(rule_from_json({"kind": ALWAYS} if rule == ALWAYS else rule))
+                made = rule_from_json({"kind": ALWAYS} if rule == ALWAYS else rule)
             except KimiProviderError as error:
-                self.problem(("rules", number), str(error))
+                self.problem(key, str(error))
+                continue
+            if made.label in [one.label for one in rules]:
+                self.problem(key, f"the rule {made.label!r} is there already; give one a name.")
+            rules.append(made)
         return rules
 
     def _approval(self, given: Any) -> Any:
@@ -326,6 +354,12 @@ class _Check:
 
 def _named(place: tuple[str, str]) -> Any:
     return getattr(import_module(place[0]), place[1])
+
+
+def _is_schedule(text: str) -> bool:
+    from croniter import croniter  # type: ignore[import-untyped]  # Airflow's own, without types
+
+    return _SCHEDULE.fullmatch(text) is not None and (text[0] == "@" or croniter.is_valid(text))
 
 
 def _is_texts(value: Any) -> bool:

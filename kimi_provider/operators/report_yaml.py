@@ -19,6 +19,8 @@ Key = tuple[str | int, ...]
 """Where a value is: the keys, and places in lists, that lead to it."""
 
 
+_DEEPEST = 50
+_MOST_VALUES = 10_000
 _BOOL = "tag:yaml.org,2002:bool"
 
 
@@ -57,9 +59,14 @@ class ReportYaml:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no UTF-8"
             raise ConfigurationError(f"{path}: the report cannot be read: {reason}.") from None
+        lines: dict[Key, int] = {}
         try:
             root = yaml.compose(text, Loader=_Loader)
-            data = yaml.load(text, Loader=_Loader)  # noqa: S506 — it is a safe one
+            if isinstance(root, yaml.MappingNode):
+                _walk(path, root, (), lines)
+            data = None if root is None else _Loader("").construct_document(root)
+        except RecursionError:
+            raise ConfigurationError(f"{path}, line 1: the report is nested too deep.") from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = mark.line + 1 if mark else 1
@@ -67,8 +74,6 @@ class ReportYaml:
             raise ConfigurationError(f"{path}, line {line}: this is no YAML: {problem}.") from None
         if not isinstance(root, yaml.MappingNode) or not isinstance(data, dict):
             raise ConfigurationError(f"{path}, line 1: a report is a mapping of keys to values.")
-        lines: dict[Key, int] = {}
-        _walk(path, root, (), lines)
         return cls(path, data, lines)
 
     def at(self, key: Key, problem: str) -> str:
@@ -85,6 +90,13 @@ class ReportYaml:
 
 
 def _walk(path: Path, node: yaml.Node, key: Key, lines: dict[Key, int]) -> None:
+    # Aliases can make much of little, and even hold themselves.
+    if len(key) > _DEEPEST or len(lines) > _MOST_VALUES:
+        line = node.start_mark.line + 1
+        raise ConfigurationError(
+            f"{path}, line {line}: a report has {_DEEPEST} levels and {_MOST_VALUES:,} values at most; "
+            "is there an alias of what it is in?"
+        )
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             inner = (*key, str(name.value))
@@ -100,3 +112,19 @@ def _walk(path: Path, node: yaml.Node, key: Key, lines: dict[Key, int]) -> None:
         for number, item in enumerate(node.value):
             lines[*key, number] = item.start_mark.line + 1
             _walk(path, item, (*key, number), lines)
+    else:
+        _check_scalar(path, node, key)
+
+
+def _check_scalar(path: Path, node: yaml.Node, key: Key) -> None:
+    """Refuse what only looks like its kind, such as the thirtieth of February."""
+    try:
+        _Loader("").construct_object(node)
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # noqa: BLE001 — whatever a kind's constructor raises
+        line, kind = node.start_mark.line + 1, node.tag.rpartition(":")[2]
+        name = ".".join(map(str, key))
+        raise ConfigurationError(
+            f"{path}, line {line}, key {name!r}: {node.value!r} is no {kind}: {error}."
+        ) from None

@@ -414,6 +414,8 @@ def test_everyone_is_mailed_once_or_the_ledger_says_why_not(tmp_path: Path) -> N
 
 def main() -> None:
     """Simulate as many runs as asked for, and print what happened."""
+    import airflow.sdk  # noqa: F401 — sets up logging of its own, which is taken back here
+
     logging.disable(logging.ERROR)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000

@@ -99,10 +99,13 @@ def test_recipients_must_be_text() -> None:
         ("zoe@example.org.evil.com", False),
         ("zoe@notexample.org", False),
         ("zoe@evilcorp.com", False),
+        ("zoe@büro.example", True),
+        ("zoe@xn--bro-hoa.example", True),
+        ("zoe@mail.büro.example", False),
     ],
 )
 def test_only_allowed_domains_are_sent_to(address: str, allowed: bool) -> None:
-    domains = ["example.org", "*.corp.com"]
+    domains = ["example.org", "*.corp.com", "Büro.example"]
     if allowed:
         assert len(addresses(address, allowed_domains=domains)) == 1
         return

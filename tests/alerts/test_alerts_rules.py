@@ -111,6 +111,23 @@ def test_the_reason_says_what_the_rule_saw() -> None:
     assert late.severity is Severity.WARNING
 
 
+@pytest.mark.parametrize(
+    ("value", "limit", "says"),
+    [
+        ("0.50752688", 0.1, "is 50.75%, which is above 10%."),
+        ("0.0500001", 0.05, "is 5.00001%, which is above 5%."),
+        ("0.00012345", 0.00001, "is 0.0123%, which is above 0.001%."),
+        ("12345.6", 1, "is 1,234,560%, which is above 100%."),
+    ],
+)
+def test_figures_are_rounded_but_not_to_what_they_are_compared_with(
+    value: str, limit: float, says: str
+) -> None:
+    shown = analysis(fact("share", Decimal(value), unit=Unit.PERCENT))
+    (seen,) = explain([Threshold("share", above=limit)], shown)
+    assert seen.reason.endswith(says)
+
+
 def test_a_change_is_found_with_and_without_the_sheet() -> None:
     comparison = Comparison(
         id="day_before",

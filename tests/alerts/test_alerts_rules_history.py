@@ -270,6 +270,11 @@ def test_yaml_makes_the_same_rules(tmp_path: Path) -> None:
         ("- kind: always\n- 5\n", 2, None, "mapping with a kind"),
         ("- kind: [\n- b\n", 2, None, "no YAML"),
         ("just: text\n", 1, "just", "only 'rules'"),
+        ("- a > 1\n- kind: always\n  name: 2026-02-30\n", 2, None, "day is out of range"),
+        ("- &r\n  kind: and\n  rules: [*r, *r]\n", 1, None, "in itself"),
+        ("- {? [a] : b}\n", 1, None, "a key is a word"),
+        ("- {kind: band, fact: x, last: 8.5}\n", 1, "last", "whole number"),
+        ("- {kind: no_data, fact: [x]}\n", 1, None, "names a fact or a dataset"),
         ("- kind: threshold\n  fact: a\n", 1, None, "exactly one of above"),
     ],
 )

@@ -59,6 +59,19 @@ def test_what_is_no_list_is_refused(text: str, says: str) -> None:
         silences_from_json(text, "Variable x")
 
 
+def test_a_malformed_silence_can_be_passed_over_while_the_others_hold(tmp_path: Path) -> None:
+    notes, told = Notes(tmp_path), []
+    good = Silence(["rule=r"], until="2026-12-02T00:00:00Z")
+    notes.silence(good)
+    for name, text in (("aa", "{"), ("bb", '{"match": ["rule"], "until": "2026-12-02T00:00:00Z"}')):
+        (tmp_path / "silences" / f"{name}.json").write_text(text)
+    assert notes.silences(passed_over=told.append) == (good,)
+    assert len(told) == 2
+    entries = [{"match": [], "until": "x"}, {"match": ["rule=r"], "until": "2026-12-02T00:00:00Z"}]
+    assert silences_from_json(entries, "Variable x", passed_over=told.append) == (good,)
+    assert str(told[2]).startswith("Variable x, entry 1")
+
+
 def test_silences_and_acknowledgements_live_in_storage(tmp_path: Path) -> None:
     notes = Notes(tmp_path)
     assert notes.silences() == ()

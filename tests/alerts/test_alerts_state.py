@@ -353,6 +353,29 @@ def grouped(runs: Runs, at: datetime) -> list[Item]:
     return list(items)
 
 
+def test_each_receiver_hears_how_many_of_its_own_alerts_wait() -> None:
+    route = Route("chat", routes=[Route("pager", "severity=critical"), Route("chat")])
+    settings = AlertSettings(
+        route=route, receivers={"chat": Pager(), "pager": Pager()}, most_per_run=3, flap_changes=0
+    )
+    runs = Runs(settings)
+    runs.run(*(on("r", "critical" if n < 2 else "info", fact=str(n)) for n in range(6)), at=START)
+    more = {one.receiver: (len(one.events), one.more) for one in grouped(runs, START)}
+    assert more == {"pager": (2, 0), "chat": (1, 3)}
+
+
+def test_a_plan_that_waits_is_kept_while_others_come_and_go() -> None:
+    def plan(run_id: str, *items: Item) -> Plan:
+        return Plan(run_id=run_id, at=START, made_at=START, items=items)
+
+    book = Book().with_plan(plan("waits", item(progress=Progress.PLANNED)))
+    for number in range(60):
+        book = book.with_plan(plan(f"run{number}"))
+    assert book.plan_of("waits") is not None, "its approval may take days"
+    assert book.plan_of("run59") is not None
+    assert len(book.plans) == 21
+
+
 def test_a_digest_gathers_and_comes_once() -> None:
     runs = Runs(AlertSettings(route=Route("mail", digest=DAY), flap_changes=0))
     got = []

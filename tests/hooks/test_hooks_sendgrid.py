@@ -112,6 +112,20 @@ def test_a_payload_can_be_sent_as_it_is(connect, simulator: Simulator) -> None:
     assert connect().send({**payload, "subject": ""}).status == 400
 
 
+def test_a_payload_is_held_to_what_the_connection_allows(connect, simulator: Simulator) -> None:
+    payload = {
+        "personalizations": [{"to": [{"email": "a@example.org"}], "bcc": [{"email": "b@example.com"}]}],
+        "from": {"email": "robot@example.org"},
+        "subject": "S",
+        "content": [{"type": "text/plain", "value": "T"}],
+    }
+    with pytest.raises(ConfigurationError, match="not among the allowed ones"):
+        connect(extra={"allowed_domains": ["example.org"]}).send(payload)
+    assert connect(extra={"sandbox_mode": "true"}).send(payload).status == 200
+    assert not simulator.mailbox.messages
+    assert "mail_settings" not in payload
+
+
 def test_sync_and_async_read_the_same_connection(connect) -> None:
     extra = {
         "region": "eu",

@@ -33,6 +33,7 @@ class Services(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.got: list[tuple[str, dict[str, Any]]] = []
         self.refuse: set[str] = set()
+        self.cut: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -53,6 +54,9 @@ class Handler(BaseHTTPRequestHandler):
         refused = any(self.path.startswith(path) for path in self.server.refuse)
         if not refused:
             self.server.got.append((self.path, body))
+        if any(self.path.startswith(path) for path in self.server.cut):
+            self.close_connection = True
+            return
         pager = self.path.startswith("/v2/enqueue")
         answer = json.dumps({"status": "success", "dedup_key": body.get("dedup_key")}) if pager else "ok"
         self.send_response(400 if refused else 202 if pager else 200)
@@ -199,6 +203,17 @@ def test_the_failure_of_one_keeps_no_other_from_being_told(tell, services):
     assert [len(services.of(path)) for path in ("/services", "/v2/enqueue", "/apprise")] == [1, 1, 1]
 
 
+def test_a_mail_that_cannot_be_made_keeps_no_other_from_being_told(chain, services):
+    settings = AlertSettings(
+        route=Route("mail", routes=[Route("mail", continue_=True), Route("pager")]),
+        receivers={"pager": pager()},
+    )
+    arguments = {"facts": sheet(late=9), "rules": ["day.late > 5"], "settings": settings}
+    with pytest.raises(AirflowFailException, match="not an e-mail address"):
+        chain.run(AlertOperator, "alert", to="ann", **arguments)
+    assert len(services.of("/v2/enqueue")) == 1
+
+
 def test_what_failed_is_told_by_the_next_run_if_nobody_retries(tell, services):
     services.refuse = {"/services"}
     with pytest.raises(DeliveryError):
@@ -206,6 +221,43 @@ def test_what_failed_is_told_by_the_next_run_if_nobody_retries(tell, services):
     services.refuse = set()
     tell("two", late=9, cancelled=1)
     assert [len(services.of(path)) for path in ("/services", "/v2/enqueue", "/apprise")] == [1, 1, 1]
+
+
+def test_a_service_of_apprise_that_refuses_has_not_been_told(tell, services):
+    services.refuse = {"/apprise"}
+    with pytest.raises(DeliveryError, match=r"'apprise' is not known to be told"):
+        tell("one", late=9, cancelled=1)
+    services.refuse = set()
+    tell("one", late=9, cancelled=1)
+    assert [len(services.of(path)) for path in ("/services", "/v2/enqueue", "/apprise")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("path", ["/services", "/apprise"])
+def test_an_answer_that_is_cut_off_after_the_message_came_is_ambiguous(tell, services, path):
+    services.cut = {path}
+    with pytest.raises(AirflowFailException, match="Look there whether it came"):
+        tell("one", late=9, cancelled=1)
+    got = len(services.of(path))
+    assert got == (2 if path == "/services" else 1), "Slack's library tries once more by itself"
+
+    services.cut = set()
+    with pytest.raises(AirflowFailException, match="Look there whether it came"):
+        tell("one", late=9, cancelled=1)
+    tell("two", late=9, cancelled=1)
+    assert len(services.of(path)) == got
+
+
+def test_a_service_that_is_not_there_has_not_been_told(chain, services):
+    class Absent:
+        def notify(self, context: object) -> None: ...
+
+        def __call__(self, context: object) -> None:
+            raise ConnectionError("Max retries exceeded") from ConnectionRefusedError()
+
+    settings = AlertSettings(route=Route("absent"), receivers={"absent": Absent()})
+    arguments = {"facts": sheet(late=9), "rules": ["day.late > 5"], "settings": settings}
+    with pytest.raises(DeliveryError, match="Run the task again"):
+        chain.run(AlertOperator, "alert", **arguments)
 
 
 def test_a_time_out_is_ambiguous_and_not_told_again(chain, services):

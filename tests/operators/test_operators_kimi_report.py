@@ -221,6 +221,22 @@ def test_an_owner_is_told_even_where_the_storage_fails(monkeypatch, simulator):
     assert len(told) == 2, "twice is better than never"
 
 
+def test_an_owner_who_could_not_be_told_is_told_of_the_next_failure(simulator):
+    told = []
+
+    def notifier(context):
+        told.append(context["ti"].task_id)
+        if len(told) == 1:
+            raise DeliveryError("SendGrid could not be reached, and nothing was sent.")
+
+    once = OncePerRun(notifier)
+    with pytest.raises(DeliveryError):
+        once(_context("first"))
+    once(_context("second"))
+    once(_context("third"))
+    assert told == ["first", "second"]
+
+
 def test_an_empty_owner_is_refused():
     with pytest.raises(ConfigurationError, match="owner is empty"):
         owner_notifier("")

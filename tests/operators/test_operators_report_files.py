@@ -84,6 +84,25 @@ def test_a_file_without_an_id_is_called_by_its_name(write):
         ("id: sales", "id: the sales", 1, "id", "letters"),
         ("retries: 2", "to: x@example.com", 13, "to", "line 8"),
         ("retries: 2", "ask: once", 13, "ask", "slice_by"),
+        ("2026-01-31", "2026-02-30", 3, "start_date", "day is out of range"),
+        ('"@daily"', '"99 99 * * *"', 2, "schedule", "five fields"),
+        ("to: board@example.com", "to: board", 8, "to", "not an e-mail address"),
+        ("retries: 2", "formats: [pdff]", 13, "formats", "pdf, xlsx, csv"),
+        ("retries: 2", "max_cost_usd: -1", 13, "max_cost_usd", "above 0"),
+        ("retries: 2", "alert: {to: x@example.com}", 13, "alert.to", "not known"),
+        ("retries: 2", "alert: {execution_timeout: soon}", 13, "alert.execution_timeout", "30m"),
+        ("retries: 2", "title: !!int x", 13, "title", "is no int"),
+        ("[always, total.sales > 100]", "[{kind: and, rules: 5}]", 10, "rules[1]", "two rules"),
+        ("[always, total.sales > 100]", "[always, always]", 10, "rules[2]", "there already"),
+        (
+            "[always, total.sales > 100]",
+            "[{kind: schema_drift, dataset: s, ignore: 5}]",
+            10,
+            "rules[1]",
+            "list",
+        ),
+        ("repeat_interval: 2d", "most_per_run: x", 12, "settings.most_per_run", "whole number"),
+        ("timeout: 4h", "assigned_users: 5", 11, "require_approval.assigned_users", "mappings"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -105,11 +124,23 @@ def test_all_that_is_wrong_is_told_at_once(write):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("a: [", "no YAML"), ("- a", "mapping"), ("", "mapping"), ("prompt: executive_summary", "sources")],
+    [
+        ("a: [", "no YAML"),
+        ("- a", "mapping"),
+        ("", "mapping"),
+        ("prompt: executive_summary", "sources"),
+        ("rules: &r [{kind: and, rules: *r}]", "50 levels"),
+        (f"a: {'[' * 600}{']' * 600}", "too deep"),
+    ],
 )
 def test_what_is_no_report_is_refused(write, text, said):
     with pytest.raises(ConfigurationError, match=said):
         load_report(write(text))
+
+
+def test_what_a_stage_may_take_can_be_written_as_a_duration(write):
+    text = GOOD + "alert: {execution_timeout: 10m}\n"
+    assert load_report(write(text)).get_task("alert").execution_timeout == timedelta(minutes=10)
 
 
 def test_a_country_is_no_boolean(write):
