@@ -88,7 +88,9 @@ class AlertSettings:
             raise ConfigurationError(f"tolerance must be from 0 to 1; got {self.tolerance!r}.")
         interval = self.repeat_interval
         if interval is not None and (not isinstance(interval, timedelta) or interval < timedelta(0)):
-            raise ConfigurationError(f"repeat_interval must be a timedelta; got {interval!r}.")
+            raise ConfigurationError(
+                f"repeat_interval must be a timedelta that is not negative; got {interval!r}."
+            )
         known = {MAIL, *self.receivers}
         unknown = sorted(self.route.named_receivers() - known)
         if unknown:

@@ -60,13 +60,15 @@ class OncePerRun:
 
     def __call__(self, context: Context) -> None:
         """Notify, unless another task of the run has."""
+        from kimi_provider.storage import remove
+
         if not self._is_first(context):
             return
         try:
             self.notifier(context)
         except Exception:
             with suppress(Exception):  # what failed may be the storage, and what is raised says more
-                self._mark(context).unlink(missing_ok=True)
+                remove(self._mark(context))
             raise
 
     def _mark(self, context: Context) -> StoragePath:

@@ -111,9 +111,12 @@ def test_a_malformed_matcher_is_refused_with_its_route(text: object, says: str) 
     [
         (lambda: AlertSettings(route=TREE), "names the receiver 'audit'; there are mail"),
         (lambda: AlertSettings(receivers={"a": "b@c.de"}), "must be an Airflow notifier or Mail"),
-        (lambda: AlertSettings(most_per_run=0), "most_per_run must be 1 or more"),
+        (lambda: AlertSettings(most_per_run=0), "most_per_run must be a whole number, 1 or more; got 0"),
         (lambda: AlertSettings(tolerance=1), "tolerance must be from 0 to 1"),
-        (lambda: AlertSettings(repeat_interval=-HOUR), "cannot be negative"),
+        (
+            lambda: AlertSettings(repeat_interval=-HOUR),
+            "repeat_interval must be a timedelta that is not negative",
+        ),
         (lambda: Route("a", group_by="rule"), "group_by must be a list"),
         (lambda: Hours("Europe/Berlnn"), "no time zone 'Europe/Berlnn'"),
         (lambda: Hours("UTC", "8"), "HH:MM; got '8'"),
