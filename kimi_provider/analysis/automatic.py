@@ -157,8 +157,8 @@ class _Profile:
             yield self._trend(self._series)
         for group in self._groups[1:]:
             yield self._movers(group)
-        if self._measures:
-            yield self._outliers()
+        if measures := [m for m in self._measures if m.aggregate != "share"]:
+            yield self._outliers(measures)
         if self._series:
             yield self._unusual(self._series)
         for measure in self._measures[_SHOWN:]:
@@ -261,8 +261,7 @@ class _Profile:
             compare=[spec.id for spec in self._comparisons()][:1],
         )
 
-    def _outliers(self) -> _Part:
-        measures = [m for m in self._measures if m.aggregate != "share"]
+    def _outliers(self, measures: Sequence[ColumnTraits]) -> _Part:
         columns = {
             "column_name": MetricColumn(label=self._words["column"]),
             "rows_outside": self._count(self._words["outlier_rows"]),

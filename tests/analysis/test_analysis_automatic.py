@@ -435,6 +435,25 @@ def test_nothing_but_nulls_lists_and_bytes(profile):
     assert table_of(sheet, "odd_columns")["a"]["missing"] == 50
 
 
+def test_nothing_but_yes_and_no(profile):
+    facts = by_id(profile(checks="SELECT i % 4 = 0 AS passed FROM range(40) AS t(i)"))
+    assert facts["checks_passed.share"].value == Decimal("0.25")
+
+
+def test_a_single_row_is_told(profile):
+    facts = by_id(profile(day="SELECT date '2013-02-08' AS day, 120 AS revenue, NULL::INTEGER AS cost"))
+    assert facts["day_revenue.sum"].value == 120
+    assert "day_cost.sum" not in facts
+
+
+@pytest.mark.parametrize("kind", ["DECIMAL(38,0)", "DECIMAL(38,9)"])
+def test_a_sum_of_more_digits_than_a_decimal_has(profile, kind):
+    largest = 9 * 10 ** (27 if kind.endswith("9)") else 36)
+    sql = f"SELECT {largest}::{kind} - i::{kind} AS revenue FROM range(60) t(i)"
+    facts = by_id(profile(bank=sql))
+    assert facts["bank_revenue.sum"].value == pytest.approx(60 * largest)
+
+
 # --- settings and language -------------------------------------------------------------------------
 
 
