@@ -435,6 +435,20 @@ def test_nothing_but_nulls_lists_and_bytes(profile):
     assert table_of(sheet, "odd_columns")["a"]["missing"] == 50
 
 
+@pytest.mark.parametrize(
+    "names", [("low", "high", "name"), ("name", "low", "high"), ("high", "name", "low")]
+)
+def test_columns_may_be_named_like_parts_of_the_statements(profile, names):
+    def values(time, measure, group):
+        sql = (
+            f"SELECT DATE '2024-01-01' + (i % 60)::INTEGER AS {time}, i * 7 % 23 + 0.5 AS {measure}, "
+            f"'g' || i % 4 AS {group} FROM range(600) AS t(i)"
+        )
+        return [fact.value for fact in profile(each_row=sql).facts]
+
+    assert values(*names) == values("a", "b", "c")
+
+
 def test_nothing_but_yes_and_no(profile):
     facts = by_id(profile(checks="SELECT i % 4 = 0 AS passed FROM range(40) AS t(i)"))
     assert facts["checks_passed.share"].value == Decimal("0.25")
