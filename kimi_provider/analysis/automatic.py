@@ -39,6 +39,7 @@ MAX_FACTS = 300
 """Facts of the whole profile, changes against baselines included."""
 _MEASURES, _TOLD, _SHOWN = 8, 6, 3  # of a dataset: described, compared, in tables and at the top
 _DIMENSIONS, _GROUPS, _COLUMNS, _UNUSUAL = 2, 8, 12, 5
+_FULL_COLUMNS = 6
 _EXACT_ROWS = 5_000_000
 _LONGEST_STEM, _LONGEST_ID = 14, 56  # of 60 characters, so that a number still fits
 
@@ -290,6 +291,8 @@ class _Profile:
     def _completeness(self) -> _Part:
         exact = self._rows <= _EXACT_ROWS
         lacking = sorted(self._columns, key=lambda column: column.filled)[:_COLUMNS]
+        # Of columns that lack nothing there is little to say.
+        lacking = [c for n, c in enumerate(lacking) if n < _FULL_COLUMNS or c.filled < self._rows]
         columns = {
             "column_name": MetricColumn(label=self._words["column"]),
             "missing": self._count(self._words["missing"]),
