@@ -39,6 +39,7 @@ MAX_FACTS = 300
 """Facts of the whole profile, changes against baselines included."""
 _MEASURES, _TOLD, _SHOWN = 8, 6, 3  # of a dataset: described, compared, in tables and at the top
 _DIMENSIONS, _GROUPS, _COLUMNS, _UNUSUAL = 2, 8, 12, 5
+_FULL_COLUMNS = 6
 _EXACT_ROWS = 5_000_000
 _LONGEST_STEM, _LONGEST_ID = 14, 56  # of 60 characters, so that a number still fits
 
@@ -157,8 +158,8 @@ class _Profile:
             yield self._trend(self._series)
         for group in self._groups[1:]:
             yield self._movers(group)
-        if self._measures:
-            yield self._outliers()
+        if measures := [m for m in self._measures if m.aggregate != "share"]:
+            yield self._outliers(measures)
         if self._series:
             yield self._unusual(self._series)
         for measure in self._measures[_SHOWN:]:
@@ -261,8 +262,7 @@ class _Profile:
             compare=[spec.id for spec in self._comparisons()][:1],
         )
 
-    def _outliers(self) -> _Part:
-        measures = [m for m in self._measures if m.aggregate != "share"]
+    def _outliers(self, measures: Sequence[ColumnTraits]) -> _Part:
         columns = {
             "column_name": MetricColumn(label=self._words["column"]),
             "rows_outside": self._count(self._words["outlier_rows"]),
@@ -291,6 +291,8 @@ class _Profile:
     def _completeness(self) -> _Part:
         exact = self._rows <= _EXACT_ROWS
         lacking = sorted(self._columns, key=lambda column: column.filled)[:_COLUMNS]
+        # Of columns that lack nothing there is little to say.
+        lacking = [c for n, c in enumerate(lacking) if n < _FULL_COLUMNS or c.filled < self._rows]
         columns = {
             "column_name": MetricColumn(label=self._words["column"]),
             "missing": self._count(self._words["missing"]),

@@ -76,6 +76,9 @@ _UNITS = {
     **dict.fromkeys(("seconds", "secs", "sec"), Unit.SECONDS),
 }
 _CURRENCIES = _words("usd eur gbp pln chf czk sek nok dkk jpy cad aud")
+# DuckDB adds decimals up in as many digits, and fails where they are too few.
+_DECIMAL = re.compile(r"DECIMAL\([0-9]+,([0-9]+)\)")
+_LONGEST_DECIMAL = 38
 
 
 class Role(StrEnum):
@@ -93,7 +96,8 @@ class ColumnTraits:
 
     ``quoted`` stands for it in SQL; ``alias`` is what it is called in a result, and in ids of facts:
     unique in the table. ``aggregate`` says how a measure becomes one figure. ``finite`` is false where
-    it holds infinities or not-a-numbers, which no figure is made of.
+    it holds infinities or not-a-numbers, which no figure is made of, and ``fits`` where its sum would
+    have more digits than a decimal can have.
     """
 
     name: str
@@ -106,6 +110,7 @@ class ColumnTraits:
     distinct: int
     aggregate: Literal["sum", "avg", "share"] = "avg"
     finite: bool = True
+    fits: bool = True
     unit: Unit = Unit.NUMBER
     unit_label: str | None = None
     good: Literal["up", "down"] | None = None
@@ -120,6 +125,8 @@ class ColumnTraits:
         column = f"{table}{self.quoted}"
         if self.aggregate == "share":
             column = f"CAST({column} AS INTEGER)"
+        if not self.fits:
+            column = f"CAST({column} AS DOUBLE)"
         condition = "" if self.finite else f" FILTER (isfinite({column}))"
         return f"{function or ('sum' if self.aggregate == 'sum' else 'avg')}({column}){condition}"
 
@@ -217,11 +224,18 @@ class _Column:
             distinct=distinct,
             aggregate="share" if share else "sum" if self._adds_up(tokens, unit) else "avg",
             finite=finite,
+            fits=self._sum_fits(filled, low, high),
             unit=unit if role is Role.MEASURE else Unit.NUMBER,
             unit_label=unit_label if role is Role.MEASURE else None,
             good="down" if measured & _GOOD_DOWN else "up" if measured & _GOOD_UP else None,
             weight=3 if measured & _LEADING else 2 if measured & _TELLING else 1,
         )
+
+    def _sum_fits(self, filled: int, low: float | None, high: float | None) -> bool:
+        decimal = _DECIMAL.fullmatch(self.kind)
+        if decimal is None or low is None or high is None:
+            return True
+        return filled * max(abs(low), abs(high)) < 10.0 ** (_LONGEST_DECIMAL - int(decimal[1]))
 
     def _role(self, tokens: Sequence[str], filled: int, distinct: int) -> Role:
         integer = self._is_whole()
@@ -230,7 +244,9 @@ class _Column:
             return Role.TIME
         if _GROUPS.match(self.kind):
             return Role.GROUP if grouping else Role.OTHER
-        if not (integer or _REALS.match(self.kind) or self.kind == "BOOLEAN") or distinct < 2:  # noqa: PLR2004 — one value says nothing
+        # One value says nothing, unless there is but one row.
+        telling = distinct > 1 or (distinct and self.rows == 1)
+        if not telling or not (integer or _REALS.match(self.kind) or self.kind == "BOOLEAN"):
             return Role.OTHER
         last = tokens[-1] if tokens else ""
         if integer and (last in _CODES or (self._is_flag(distinct) and last in _IDENTIFIERS)):

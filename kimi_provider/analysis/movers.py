@@ -65,11 +65,12 @@ def movers_sql(
         f"), {chosen} AS (\n"
         f"  SELECT name FROM {around} GROUP BY name\n"
         f"  ORDER BY abs({_effect(first)}) DESC NULLS LAST, name LIMIT {limit}\n)\n"
-        f"SELECT name AS {quoted(group.alias)}, count({part}.{series.column.quoted}) AS rows{values}\n"
+        f"SELECT {chosen}.name AS {quoted(group.alias)}, "
+        f"count({part}.{series.column.quoted}) AS rows{values}\n"
         f"FROM {chosen} LEFT JOIN {quoted(table)} AS {part}\n"
-        f"  ON CAST({part}.{group.quoted} AS VARCHAR) = name\n"
+        f"  ON CAST({part}.{group.quoted} AS VARCHAR) = {chosen}.name\n"
         f"  AND {series.bucket(f'{part}.')} = {series.current}\n"
-        "GROUP BY name ORDER BY name"
+        f"GROUP BY {chosen}.name ORDER BY {chosen}.name"
     )
 
 

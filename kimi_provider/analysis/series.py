@@ -192,17 +192,20 @@ def _periods(
     """Return first day of each period that has rows, and how long before its end its data ends."""
     # A slip such as the year 9999 in one row must not stretch the series: what lies further from the
     # bulk than the bulk is long does not count.
-    day = f"CAST({column.quoted} AS DATE)"
+    # The table has a name of ours, for it may have columns that are named like those of the other parts.
+    own = f"each_row.{column.quoted}"
+    day = f"CAST({own} AS DATE)"
     usual = (
         f"SELECT quantile_disc({day}, 0.05) AS low, quantile_disc({day}, 0.95) AS high "  # noqa: S608
-        f"FROM {quoted(table)} WHERE isfinite({day})"
+        f"FROM {quoted(table)} AS each_row WHERE isfinite({day})"
     )
-    near = "BETWEEN low - CAST(high - low AS INTEGER) - 7 AND high + CAST(high - low AS INTEGER) + 7"
-    bucket = bucket_of(grain, column.quoted)
+    span = "CAST(usual.high - usual.low AS INTEGER)"
+    near = f"BETWEEN usual.low - {span} - 7 AND usual.high + {span} + 7"
+    bucket = bucket_of(grain, own)
     condition = "" if until is None else f"AND {bucket} <= {bucket_of(grain, '$until')}"
     moments = (
-        f"SELECT {bucket} AS start, CAST({column.quoted} AS TIMESTAMP) AS moment "  # noqa: S608
-        f"FROM {quoted(table)}, ({usual}) AS usual WHERE {day} {near} {condition}"
+        f"SELECT {bucket} AS start, CAST({own} AS TIMESTAMP) AS moment "  # noqa: S608
+        f"FROM {quoted(table)} AS each_row, ({usual}) AS usual WHERE {day} {near} {condition}"
     )
     found = database.query(
         f"SELECT start, start + INTERVAL 1 {grain} - max(moment) AS gap FROM ({moments}) AS moments "  # noqa: S608

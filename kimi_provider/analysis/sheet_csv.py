@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kimi_provider.schemas import Fact, FactSheet
 
 _CHANGES = ("", ".delta", ".percent")
-_SIGNIFICANT = 6
+_SIGNIFICANT = 4
 
 
 def facts_csv(sheet: FactSheet, comparisons: Sequence[ComparisonSpec] = ()) -> str:
@@ -28,7 +28,7 @@ def facts_csv(sheet: FactSheet, comparisons: Sequence[ComparisonSpec] = ()) -> s
         the id of a fact in the column ``day_before.delta`` is ``{id}.day_before.delta``.
 
     Figures are rounded to what a reader would be shown: the model cites ids, so more digits would
-    cost tokens and say nothing.
+    cost tokens and say nothing. So would the unit of a bare number, and empty cells at the end of a row.
     """
     declared = [spec.id for spec in comparisons]
     ids = [*declared, *sorted(compared(sheet) - set(declared))]
@@ -44,7 +44,7 @@ def facts_csv(sheet: FactSheet, comparisons: Sequence[ComparisonSpec] = ()) -> s
                     fact.id,
                     fact.label,
                     _value(fact),
-                    fact.unit_label or fact.unit.value,
+                    fact.unit_label or ("" if fact.unit is Unit.NUMBER else fact.unit.value),
                     fact.good or "",
                     fact.period or "",
                     *(_value(cell) for cell in cells),
@@ -59,18 +59,18 @@ def compared(sheet: FactSheet) -> set[str]:
 
 
 def tables_csv(sheet: FactSheet) -> str:
-    """Write the columns of the tables: what charts may be drawn of."""
+    """Write the columns of the tables, each table's label once: what charts may be drawn of."""
     rows: list[Sequence[str]] = [("table", "label", "column", "role", "unit")]
     rows += [
         (
             table.id,
-            table.label,
+            "" if number else table.label,
             column.name,
             "key" if column.key else "fact",
             column.unit_label or column.unit.value,
         )
         for table in sheet.tables
-        for column in table.columns
+        for number, column in enumerate(table.columns)
     ]
     return _csv(rows)
 
@@ -89,12 +89,18 @@ def _value(fact: Fact | None) -> str:
 
 
 def _significant(number: Decimal) -> Decimal:
-    """Six significant digits, and all digits of the whole part."""
+    """Four significant digits, and all digits of the whole part."""
     whole = max(number.adjusted() + 1, 0)
     return Context(prec=max(_SIGNIFICANT, whole), rounding=ROUND_HALF_EVEN).plus(number)
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    csv.writer(buffer, lineterminator="\n").writerows(map(_filled, rows))
     return buffer.getvalue()
+
+
+def _filled(row: Sequence[str]) -> Sequence[str]:
+    """Return a row without the empty cells at its end."""
+    end = next((place for place in range(len(row), 0, -1) if row[place - 1]), 1)
+    return row[:end]

@@ -71,12 +71,15 @@ async def explored(
 
 
 def columns_block(views: Mapping[str, DatasetView]) -> str:
-    """Return the profile of the datasets as a block of the prompt; no rows are in it."""
+    """Return the profile of the datasets as a block of the prompt; no rows are in it.
+
+    What a dataset is called, and how many rows it has, stands beside its first column alone.
+    """
     rows = [
-        (name, view.rows, column.name, column.type, column.nulls, column.distinct, column.minimum,
-         column.maximum)
+        (*(("", "") if number else (name, view.rows)), column.name, column.type, column.nulls,
+         column.distinct, column.minimum, column.maximum)
         for name, view in views.items()
-        for column in view.columns
+        for number, column in enumerate(view.columns)
     ]  # fmt: skip
     head = ("dataset", "rows", "column", "type", "nulls", "distinct", "minimum", "maximum")
     return fenced("columns", csv_of([head, *rows]))

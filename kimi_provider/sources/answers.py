@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
-import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from kimi_provider.exceptions import SourceError
+from kimi_provider.sources.json_values import Ambiguous, json_lines, json_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,13 +22,17 @@ _MOST_KEYS = 20
 _LONGEST_KEY = 40
 
 
-def decode(content: bytes, kind: Format) -> Any:
+def decode(content: bytes, kind: Format, *, charset: str | None = None, is_page: bool = False) -> Any:
     """Return what a body holds: any JSON value, or the list of rows of JSON Lines and CSV.
 
+    :param charset: the encoding that the answer says it has; a byte order mark goes before it.
+    :param is_page: whether it says that it is a page of HTML.
     :raises SourceError: if the body is not of that kind.
     """
+    if is_page and kind == "csv":  # for which any text would pass
+        raise SourceError("is not CSV, but a page of HTML")
     try:
-        return _DECODERS[kind](content)
+        return _DECODERS[kind](_utf8(content, charset))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, csv.Error) as error:
         # msgspec's messages name places and numbers, never what is there.
         detail = f" ({error})" if isinstance(error, msgspec.DecodeError) else ""
@@ -50,7 +56,7 @@ def rows_at(body: Any, path: str | None) -> list[dict[str, Any]]:
         raise SourceError(f"has no list of rows at {_place(walked)}, but {_described(found)}")
     for number, row in enumerate(found, start=1):
         if type(row) is not dict:
-            if isinstance(row, _Ambiguous):
+            if isinstance(row, Ambiguous):
                 raise SourceError(
                     f"has at {_place(walked)} a list whose entry {number} has the column {row.twice!r} "
                     "twice; rename one at the source"
@@ -75,67 +81,25 @@ def _described(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-class _Ambiguous(dict[str, Any]):
-    """An object that names something twice.
-
-    :ivar twice: what.
-    """
-
-    twice: str
-
-
-def _json(content: bytes) -> Any:
-    body = msgspec.json.decode(content)
-    return json.loads(content, object_pairs_hook=_pairs) if _maybe_twice(content, body) else body
-
-
-def _jsonl(content: bytes) -> list[Any]:
-    rows = msgspec.json.Decoder().decode_lines(content)
-    if not _maybe_twice(content, rows):
-        return rows
-    lines = content.decode().split("\n")
-    return [json.loads(line, object_pairs_hook=_pairs) for line in lines if line.strip()]
-
-
-def _maybe_twice(content: bytes, body: Any) -> bool:
-    """Whether a name may be in one object twice, of which the decoder would keep the last.
-
-    The names are counted in the text. Texts that hold JSON, or spaces before colons, count wrongly:
-    then the page is read again by a slower decoder, which looks.
-    """
-    written = content.count(b'":')
-    return written != _names(body, deep=False) and written != _names(body, deep=True)
-
-
-def _names(value: Any, *, deep: bool) -> int:
-    """Count the names in all objects; if not deep, without the cells of rows."""
-    if type(value) is dict:
-        inner = sum(_names(part, deep=deep) for part in value.values() if type(part) in {dict, list})
-        return len(value) + inner
-    if type(value) is list:
-        if deep:
-            return sum(_names(part, deep=True) for part in value)
-        return sum(len(part) for part in value if type(part) is dict)
-    return 0
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    names = [name for name, _ in pairs]
-    ambiguous = _Ambiguous(found)
-    ambiguous.twice = next(name for name in names if names.count(name) > 1)
-    return ambiguous
+def _utf8(content: bytes, charset: str | None) -> bytes:
+    """Return a text in UTF-8, without a byte order mark."""
+    if content.startswith(codecs.BOM_UTF8):
+        return content.removeprefix(codecs.BOM_UTF8)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        charset = "utf-16"
+    with suppress(LookupError):  # a name that nobody knows says nothing
+        if charset and codecs.lookup(charset).name not in {"utf-8", "ascii"}:
+            return content.decode(charset).encode()
+    return content
 
 
 def _csv(content: bytes) -> list[dict[str, str | None]]:
-    reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
     return list(_csv_rows(reader))
 
 
 def _csv_rows(reader: Iterator[list[str]]) -> Iterator[dict[str, str | None]]:
-    header = next(reader, [])
+    header = next((cells for cells in reader if cells), [])
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
         raise SourceError(f"has the column {twice!r} twice; rename one at the source")
@@ -148,8 +112,8 @@ def _csv_rows(reader: Iterator[list[str]]) -> Iterator[dict[str, str | None]]:
 
 
 _DECODERS: Mapping[Format, Callable[[bytes], Any]] = {
-    "json": _json,
-    "jsonl": _jsonl,
+    "json": json_value,
+    "jsonl": json_lines,
     "csv": _csv,
 }
 _NAMES: Mapping[Format, str] = {"json": "JSON", "jsonl": "JSON Lines", "csv": "CSV in UTF-8"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from kimi_provider.sources.scratch import one_row, quoted
@@ -79,7 +80,7 @@ def _number(column: str, kind: str) -> str:
         places = int(kind.rstrip(")").rpartition(",")[2])
         if not places:
             return text
-        digits = f"abs({column}) < {10 ** max(_DOUBLE_DIGITS - places, 0)}"
+        digits = f"abs({column}) < {Decimal(1).scaleb(_DOUBLE_DIGITS - places):f}"
         as_double = f"CAST(CAST({column} AS DOUBLE) AS VARCHAR)"
         fraction = f"CASE WHEN {digits} THEN {as_double} ELSE rtrim({text}, '0') END"
     return f"CASE WHEN {whole} THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) ELSE {fraction} END"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from kimi_provider.exceptions import ConfigurationError, SourceError
+from kimi_provider.sources.inflating import DamagedError, Inflater
 from kimi_provider.sources.retry import PASSING_STATUS, PassingError, asked_wait
 
 if TYPE_CHECKING:
@@ -25,12 +26,16 @@ class Answer:
     :ivar next_link: the URL of the ``Link`` with rel=next.
     :ivar etag: validator of the page, by ``ETag``.
     :ivar modified: the same, by ``Last-Modified``.
+    :ivar charset: the encoding that the answer says its text has.
+    :ivar is_page: whether it says that it is an HTML page.
     """
 
     content: bytes | None
     next_link: str | None = None
     etag: str | None = None
     modified: str | None = None
+    charset: str | None = None
+    is_page: bool = False
 
 
 async def ask(
@@ -55,19 +60,28 @@ async def ask(
                 return Answer(None)
             if response.status_code != httpx.codes.OK:
                 raise _refusal(request, response)
-            async for part in response.aiter_bytes():
-                content += part
+            inflater = _inflater(request, response)
+            async for part in response.aiter_raw():
+                content += inflater.take(part)
                 if len(content) > request.max_page_bytes:
                     raise SourceError(
                         f"{request.url} sent a page larger than max_page_bytes={request.max_page_bytes} "
                         "allows. Ask for smaller pages, or raise the bound."
                     )
+            inflater.end()
             return Answer(
                 bytes(content),
                 response.links.get("next", {}).get("url"),
                 response.headers.get("etag"),
                 response.headers.get("last-modified"),
+                response.charset_encoding,
+                response.headers.get("content-type", "").lower().startswith("text/html"),
             )
+    except DamagedError as error:
+        raise PassingError(
+            f"{request.url} sent a body whose {response.headers['content-encoding']} is damaged or ends "
+            "too early. Check the API, or a proxy before it."
+        ) from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as error:
         raise ConfigurationError(f"{request.url} cannot be asked: {type(error).__name__}.") from None
     except httpx.TimeoutException as error:
@@ -82,6 +96,17 @@ async def ask(
         ) from error
 
 
+def _inflater(request: HttpRequest, response: httpx.Response) -> Inflater:
+    encoding = response.headers.get("content-encoding", "")
+    try:
+        return Inflater(encoding)
+    except ValueError:
+        raise SourceError(
+            f"{request.url} sent a body packed by {encoding[:40]!r}, which was not asked for. Check the "
+            "Accept-Encoding in headers, or a proxy before the API."
+        ) from None
+
+
 def _refusal(request: HttpRequest, response: httpx.Response) -> Exception:
     status = response.status_code
     if status in PASSING_STATUS:
@@ -94,7 +119,7 @@ def _refusal(request: HttpRequest, response: httpx.Response) -> Exception:
         403: "The credentials of the connection may not read this.",
         404: "Check the endpoint and the host of the connection.",
     }.get(status, "Check the endpoint and the query.")
-    if response.is_redirect:
+    if response.has_redirect_location:
         # A followed redirect would carry the key along.
         way_out = "It redirects; set the connection to the final URL."
     return SourceError(f"{request.url} answered with status {status}. {way_out}")
@@ -116,7 +141,8 @@ def next_url(request: HttpRequest, url: str) -> httpx.URL:
             f"{request.url} names a next page at another place, {origin}; the credentials are not sent "
             "there. Set the connection to the host and scheme that the API itself uses."
         )
-    return following
+    # The API does not choose the login either.
+    return following.copy_with(userinfo=start.userinfo)
 
 
 def hide_queries(record: logging.LogRecord) -> bool:

@@ -212,7 +212,7 @@ def _named(values: Sequence[Any], number: int) -> tuple[str, ...]:
         if value is None:
             raise SourceError(f"has no name in cell {_letters(place)}{number}, its first row")
     texts = [value.isoformat() if isinstance(value, date) else str(value) for value in values]
-    return unique(texts, "its first row")
+    return unique(texts, "has in its first row")
 
 
 def _letters(place: int) -> str:

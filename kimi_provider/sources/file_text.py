@@ -9,7 +9,6 @@ import codecs
 import csv
 import io
 import json
-import math
 import re
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -17,6 +16,7 @@ import msgspec
 
 from kimi_provider.exceptions import SourceError
 from kimi_provider.sources.answers import rows_at
+from kimi_provider.sources.json_values import Ambiguous, exact, json_line, json_value, named_twice
 from kimi_provider.sources.rows import unique
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _LARGEST_LINE = 8 << 20
 _STEP = 1 << 20
 # What is asked for by path has to be read whole.
 _LARGEST_DOCUMENT = 64 << 20
-_BLANKS_AND_COMMAS = re.compile(r"[\s,]*")
+_BLANKS = re.compile(r"\s*")
 _COMMA_NUMBER = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")
 
 Row = dict[str, Any]
@@ -58,7 +58,7 @@ def csv_rows(
     number = 0
     try:
         if options.header is True:
-            names = _named(next(reader, []))
+            names = _named(next((cells for cells in reader if cells), []))
         for cells in reader:
             if not cells:  # a blank line
                 continue
@@ -116,14 +116,10 @@ def text_rows(stream: IO[bytes], request: FileRequest) -> Iterator[Row]:
 
 def jsonl_rows(stream: IO[bytes]) -> Iterator[Row]:
     """Read JSON Lines; empty lines are left out."""
-    decoder = msgspec.json.Decoder()
     for number, line in enumerate(_byte_lines(stream), start=1):
         if not line.isspace():
-            try:
-                row = decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise SourceError(f"is no JSON Lines at line {number}: {str(error)[:100]}") from None
-            yield _object(row, f"line {number}")
+            row = json_line(line, number)
+            yield _object(row, f"line {number}", row.twice if isinstance(row, Ambiguous) else None)
 
 
 def json_rows(stream: IO[bytes], records_path: str | None) -> Iterator[Row]:
@@ -141,7 +137,7 @@ def json_rows(stream: IO[bytes], records_path: str | None) -> Iterator[Row]:
             "a list of its rows, or JSON Lines, which are read row by row"
         )
     try:
-        body = msgspec.json.decode(content.removeprefix(codecs.BOM_UTF8))
+        body = json_value(content.removeprefix(codecs.BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SourceError(f"is no JSON: {str(error)[:100]}") from None
     yield from rows_at(body, records_path)
@@ -149,7 +145,7 @@ def json_rows(stream: IO[bytes], records_path: str | None) -> Iterator[Row]:
 
 def _listed(stream: IO[bytes]) -> Iterator[Row]:
     """Read a list of objects without ever holding more than one of them and a step of the text."""
-    decode = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number).raw_decode
+    decode = json.JSONDecoder(parse_float=exact, parse_constant=_no_number).raw_decode
     text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
     number, place, step = 0, 0, _STEP
     try:
@@ -158,14 +154,19 @@ def _listed(stream: IO[bytes]) -> Iterator[Row]:
             raise SourceError(
                 "is no list of rows. Say by records_path where the rows are, or that format is jsonl"
             )
-        place = 1
+        place, divided = 1, True
         while True:
-            match = _BLANKS_AND_COMMAS.match(rest, place)
+            match = _BLANKS.match(rest, place)
             place = match.end() if match else place
-            if rest.startswith("]", place):
+            if rest.startswith("]", place) and not (number and divided):
                 break
+            if not divided and place < len(rest):
+                if rest[place] != ",":
+                    raise SourceError(f"is no JSON in row {number + 1}: no comma is before it")
+                place, divided = place + 1, True
+                continue
             try:
-                row, place = decode(rest, place)
+                row, end = decode(rest, place)
             except ValueError as error:
                 more = text.read(step)
                 if not more or len(rest) - place > _LARGEST_LINE:
@@ -174,27 +175,25 @@ def _listed(stream: IO[bytes]) -> Iterator[Row]:
                 # A long row is not tried again at each step.
                 step = max(_STEP, len(rest))
                 continue
-            step = _STEP
+            step, divided = _STEP, False
             number += 1
-            yield _object(row, f"row {number}")
+            yield _object(row, f"row {number}", named_twice(rest[place:end], row))
+            place = end
         if (rest[place + 1 :] + text.read(_STEP)).strip():
             raise SourceError(f"goes on behind its list of {number} rows")
     except (UnicodeDecodeError, RecursionError):
         raise SourceError(f"is no JSON in UTF-8 after row {number}") from None
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    return _no_number(text[:20]) if math.isinf(number) else number
-
-
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-def _object(row: Any, where: str) -> Row:
+def _object(row: Any, where: str, twice: str | None) -> Row:
     if not isinstance(row, dict):
         raise SourceError(f"has in {where} no object with columns, but a {type(row).__name__}")
+    if twice is not None:
+        raise SourceError(f"has in {where} the column {twice!r} twice; rename one at the source")
     return row
 
 
@@ -205,12 +204,12 @@ def _named(header: Sequence[str]) -> tuple[str, ...]:
                 f"has no name for column {place} of {len(header)} in its header. Give it one at the "
                 "source, or name the columns by header in csv and leave the row out by skip_rows"
             )
-    return unique(header, "its header")
+    return unique(header, "has in its header")
 
 
 def _given(header: bool | tuple[str, ...], cells: int) -> tuple[str, ...]:
     if isinstance(header, tuple):
-        return unique(header, "header in csv")
+        return unique(header, "has by header in csv")
     return tuple(f"column_{place}" for place in range(1, cells + 1))
 
 

@@ -242,7 +242,7 @@ def _told(error: SourceError, name: str) -> SourceError:
     text = str(error)
     if text[:1].isupper():
         return type(error)(f"In the file {name}: {text}")
-    return type(error)(f"The file {name} {text}.")
+    return type(error)(f"The file {name} {text.rstrip('.')}.")
 
 
 def _too_much(name: str, bound: int, what: str) -> SourceError:

@@ -16,6 +16,7 @@ from kimi_provider.sources.inference import (
     TEXT_FORMS,
     WHOLE,
     column_types,
+    held,
     misfits,
     value_of,
 )
@@ -95,7 +96,9 @@ def _fits(connection: duckdb.DuckDBPyConnection, raw: Raw, kind: str) -> str | N
     return {
         "BIGINT": _is_whole(raw),
         "BOOLEAN": f"lower({written}) IN ('true', 'false')",
-        "DOUBLE": f"regexp_full_match({written}, '{_NUMBER}') AND NOT {misfits(raw, kind)}",
+        # A fraction with more digits could make a decimal of the column.
+        "DOUBLE": f"(regexp_full_match({written}, '{EXPONENT}') OR (regexp_full_match({written}, "
+        f"'{_NUMBER}') AND {held(written)})) AND NOT {misfits(raw, kind)}",
     }[kind]
 
 

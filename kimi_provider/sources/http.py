@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import msgspec
 
 from kimi_provider.exceptions import ConfigurationError, SourceError
 from kimi_provider.sources.answers import decode, rows_at
 from kimi_provider.sources.exchange import ask, hide_queries, next_url
+from kimi_provider.sources.inflating import ENCODINGS
 from kimi_provider.sources.pagination import LinkPagination, NextUrlPagination, Page, Step
 from kimi_provider.sources.request import HttpRequest
 from kimi_provider.sources.retry import with_retries
@@ -35,7 +37,6 @@ __all__ = ["HttpRequest", "fetch_http"]
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_PROGRESS = 5.0
-_SECOND = 2
 
 
 async def fetch_http(
@@ -138,8 +139,7 @@ class _Reading:
             timeout=request.timeout,
             verify=request.tls,
             proxy=request.proxy,
-            # The encodings that httpx inflates in small steps, so that the bound on a page holds.
-            headers={"Accept-Encoding": "gzip, deflate", **request.headers},
+            headers={"Accept-Encoding": ENCODINGS, **request.headers},
         ) as client:
             first: Answer | None = None
             for number, page in enumerate(known):
@@ -157,7 +157,7 @@ class _Reading:
     async def _read(self, client: httpx.AsyncClient, first: Answer | None) -> None:
         request = self.request
         seen: set[object] = set()
-        before: list[dict[str, Any]] = []
+        before: int | None = None
         said = time.monotonic()
         step: Step | None = request.pagination.first()
         while step is not None:
@@ -165,17 +165,18 @@ class _Reading:
             seen.add(step.key)
             answer, first = first or await self._ask(client, step), None
             self.pages.append(Validator(step.query, answer.etag, answer.modified))
-            body, rows = await asyncio.to_thread(self._take, answer.content or b"")
-            if len(seen) == _SECOND and rows and rows == before:
+            body, rows, digest = await asyncio.to_thread(self._take, answer)
+            if rows and digest == before:
                 raise SourceError(
-                    f"{request.url} answered two pages with the same rows, so it does not know the "
-                    f"parameters of {type(request.pagination).__name__}. Name those that it has."
+                    f"{request.url} answered two pages in a row with the same rows: it does not know "
+                    f"the parameters of {type(request.pagination).__name__}, or gives its last page "
+                    "again and again. Name the parameters that it has, and where it gives the count."
                 )
-            before = rows if len(seen) < _SECOND else []
+            before = digest
             if time.monotonic() - said > _SECONDS_BETWEEN_PROGRESS:
                 said = time.monotonic()
                 self.on_progress(f"{self.spool.rows:,} rows on {len(seen)} pages so far")
-            step = request.pagination.following(Page(step, body, len(rows), answer.next_link))
+            step = request.pagination.following(Page(step, body, rows, answer.next_link))
 
     async def _ask(
         self, client: httpx.AsyncClient, step: Step, conditions: Mapping[str, str] | None = None
@@ -189,11 +190,13 @@ class _Reading:
             lambda: ask(client, request, url, conditions), tries=request.tries, on_wait=self.on_progress
         )
 
-    def _take(self, content: bytes) -> tuple[Any, list[dict[str, Any]]]:
-        """Spool the rows of a page, within the bounds."""
-        request = self.request
+    def _take(self, answer: Answer) -> tuple[Any, int, int]:
+        """Spool the rows of a page, within the bounds; return the body, their number, and a hash."""
+        request, content = self.request, answer.content
         try:
-            body = decode(content, request.format) if content else []
+            body = []
+            if content:
+                body = decode(content, request.format, charset=answer.charset, is_page=answer.is_page)
             rows = rows_at(body, request.records_path if request.format == "json" and content else None)
         except SourceError as error:
             raise SourceError(
@@ -205,7 +208,7 @@ class _Reading:
         self.spool.add(rows)
         if self.spool.bytes > request.max_bytes:
             raise self._too_much("max_bytes", request.max_bytes, "bytes")
-        return body, rows
+        return body, len(rows), hash(msgspec.json.encode(rows))
 
     def _check_pages(self, pages: int, *, again: bool) -> None:
         if again:

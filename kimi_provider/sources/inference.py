@@ -7,7 +7,8 @@ types of its own (CSV). Per column, over all values that are not null:
 - only whole numbers: ``BIGINT``; ``DECIMAL(38,0)`` where that is too small; beyond 38 digits
   ``VARCHAR``, so that no digit is lost;
 - whole numbers and fractions: ``DECIMAL(18,s)`` or ``DECIMAL(38,s)`` with up to nine places, exact,
-  so that sums of money are; with more places ``DOUBLE``;
+  so that sums of money are; with more places ``DOUBLE`` where that holds all of their digits, else
+  ``DECIMAL(38,s)``; ``DOUBLE`` too beyond 38 digits;
 - numbers with an exponent among them: ``DOUBLE``;
 - only texts that are all dates, all times with a zone, or all times without (ISO 8601): ``DATE``,
   ``TIMESTAMP WITH TIME ZONE``, ``TIMESTAMP``;
@@ -21,6 +22,7 @@ in front too many makes a text of them: ``0.5`` is a number, ``007`` is none.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -116,6 +118,16 @@ def misfits(raw: Raw, kind: str) -> str:
     return f"({text} IS NOT NULL AND ({condition}))"
 
 
+def held(text: str) -> str:
+    """Return the SQL condition under which a double has all digits of a number.
+
+    :param text: SQL for the number as it is written, without an exponent.
+    """
+    as_double = f"split_part(CAST(TRY_CAST({text} AS DOUBLE) AS VARCHAR), 'e', 1)"
+    digits, kept = (f"trim(translate({number}, '-.', ''), '0')" for number in (text, as_double))
+    return f"(length({digits}) <= {sys.float_info.dig} OR {digits} = {kept})"
+
+
 def _all_found(
     connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Raw]
 ) -> Iterator[str]:
@@ -160,7 +172,7 @@ def _found_in_numbers(connection: duckdb.DuckDBPyConnection, table: str, raw: Ra
     if whole == values:
         candidates = ["BIGINT", "DECIMAL(38,0)"]
     elif whole + fractions == values:
-        candidates = _fraction_types(digits, places)
+        candidates = _fraction_types(connection, table, raw, digits, places)
     elif whole + fractions + exponents == values:
         candidates = ["DOUBLE"]
     elif flags + whole + fractions + exponents == 0:
@@ -170,10 +182,16 @@ def _found_in_numbers(connection: duckdb.DuckDBPyConnection, table: str, raw: Ra
     return next((kind for kind in candidates if _all_fit(connection, table, raw, kind)), "VARCHAR")
 
 
-def _fraction_types(digits: int, places: int) -> list[str]:
+def _fraction_types(
+    connection: duckdb.DuckDBPyConnection, table: str, raw: Raw, digits: int, places: int
+) -> list[str]:
     """Types to try for fractions of so many digits before the point, and places after it."""
-    if places > _EXACT_PLACES or digits + places > _LONG_DECIMAL:
+    if digits + places > _LONG_DECIMAL:
         return ["DOUBLE"]
+    if places > _EXACT_PLACES:
+        values = f"SELECT {raw.written} AS v FROM {table}"  # noqa: S608 — names of ours
+        (lossy,) = one_row(connection, f"SELECT count_if(NOT {held('v')}) FROM ({values})")  # noqa: S608
+        return [f"DECIMAL({_LONG_DECIMAL},{places})" if lossy else "DOUBLE"]
     width = _SHORT_DECIMAL if digits + places <= _SHORT_DECIMAL else _LONG_DECIMAL
     return [f"DECIMAL({width},{places})"]
 

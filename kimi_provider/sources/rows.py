@@ -47,13 +47,13 @@ def records(
 def unique(names: Sequence[str], where: str) -> tuple[str, ...]:
     """Return the columns' names, if no two are the same.
 
-    :param where: what has them, for the message.
+    :param where: what has them and "has", for the message.
     :raises SourceError: if two are.
     """
     for place, name in enumerate(names):
         if name in names[:place]:
             raise SourceError(
-                f"{where} has the column {name!r} twice, as number {names.index(name) + 1} and "
+                f"{where} the column {name!r} twice, as number {names.index(name) + 1} and "
                 f"{place + 1}. Give one of them another name."
             )
     return tuple(names)

@@ -160,7 +160,7 @@ class _Fetch:
         while True:
             batch = self._asking(partial(self.cursor.fetchmany, size))
             if names is None:  # some drivers know the columns only after the first rows
-                names = unique([str(column[0]) for column in self._columns()], self.source)
+                names = unique([str(column[0]) for column in self._columns()], f"{self.source} has")
             if not batch:
                 break
             self._take(names, batch)

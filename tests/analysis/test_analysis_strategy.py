@@ -165,9 +165,28 @@ FROM range(1000000) AS r(i)
 """
 
 
-@pytest.mark.parametrize(("template", "strategy"), [(BODY, "tools"), (METRICS, "facts")])
-def test_a_million_rows_send_less_than_twenty_thousand_tokens(run, template, strategy):
-    analysis, _, trace = run(template, {"orders": MILLION}, COLUMNS)
+# As wide as real data: more measures, groups and hours than the profile tells of.
+WIDE = MILLION.replace("FROM range", ", {more} FROM range").format(
+    more=", ".join(
+        [
+            f"nullif((i * {p} % 1009) / 8.0, 0) AS average_delay_{n}"
+            for n, p in enumerate((31, 37, 41, 43, 47, 53))
+        ]
+        + [f"i * {p} % 24 AS hour_{n}" for n, p in enumerate((5, 7, 11, 13, 17))]
+        + [
+            f"'The large region ' || chr(CAST(65 + i * {p} % 9 AS INTEGER)) AS region_{p}"
+            for p in (5, 7, 11)
+        ]
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "data", "strategy"),
+    [(BODY, MILLION, "tools"), (BODY, WIDE, "tools"), (METRICS, MILLION, "facts")],
+)
+def test_a_million_rows_send_less_than_twenty_thousand_tokens(run, template, data, strategy):
+    analysis, _, trace = run(template, {"orders": data}, COLUMNS)
     print(strategy, analysis.usage)  # noqa: T201 — the figure that the bar is about
     assert analysis.strategy == strategy
     assert analysis.usage.input_tokens < 20_000

@@ -92,6 +92,7 @@ def fetch(file, **types):
 @pytest.mark.parametrize(
     ("early", "late", "kind"),
     [
+        ("0.3333333333333333", "0.33333333333333333333", "DECIMAL(38,20)"),
         ("1", "2", "BIGINT"),
         ("1", "x", "VARCHAR"),
         ("1", "007", "VARCHAR"),

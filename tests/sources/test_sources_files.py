@@ -254,6 +254,19 @@ class TestJson:
         assert found == [(sum(r["i"] for r in rows), sum(len(r["text"]) for r in rows))]
 
     @pytest.mark.parametrize(
+        ("name", "content", "options"),
+        [
+            ("a.json", '[\n{"a": %s} ,\n{"a": 0.5}\n]\n', {}),
+            ("a.json", '{"data": [{"a": %s}, {"a": 0.5}]}', {"records_path": "data"}),
+            ("a.jsonl", '{"a": %s}\n{"a": 0.5}\n', {}),
+            ("a.csv", "a\n%s\n0.5\n", {}),
+        ],
+    )
+    def test_long_fractions_keep_their_digits(self, rows_of, name, content, options):
+        number = Decimal("12345678901234567.123456789012")
+        assert rows_of({name: content % number}, **options) == [(number,), (Decimal("0.5"),)]
+
+    @pytest.mark.parametrize(
         ("name", "content", "told", "options"),
         [
             ("a.json", '{"data": []}', "no list of rows.*records_path", {}),
@@ -261,6 +274,15 @@ class TestJson:
             ("a.json", '[{"a": 1}, {"a": ]', "no JSON in row 2", {}),
             ("a.json", '[{"a": 1}', "no JSON in row 2", {}),
             ("a.json", '[{"a": 1}] x', "goes on behind", {}),
+            ("a.json", '[{"a": 1}{"a": 2}]', "no JSON in row 2: no comma", {}),
+            ("a.json", '[{"a": 1},,{"a": 2}]', "no JSON in row 2", {}),
+            ("a.json", '[{"a": 1},]', "no JSON in row 2", {}),
+            (
+                "a.json",
+                '[{"a": 1}, {"a": {"b": 1}, "c": "\\":", "a": 2}]',
+                "row 2 the column 'a' twice",
+                {},
+            ),
             ("a.json", '[{"a": NaN}]', "no JSON in row 1", {}),
             ("a.json", '[{"a": 1e999}]', "no JSON in row 1", {}),
             ("a.json", "[" * 100_000, "no JSON", {}),
@@ -274,6 +296,7 @@ class TestJson:
             ("a.json", "{", "is no JSON", {"records_path": "data"}),
             ("a.jsonl", '{"a": 1}\n{"a": \n', "no JSON Lines at line 2", {}),
             ("a.jsonl", '{"a": 1}\n[1]\n', "line 2 no object", {}),
+            ("a.jsonl", '{"a": 1}\n{"a": 1, "b" : 2, "a": 3}\n', "line 2 the column 'a' twice", {}),
         ],
     )
     def test_what_has_no_rows_is_refused(self, fetch, name, content, told, options):

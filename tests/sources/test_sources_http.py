@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from ipaddress import ip_address
@@ -194,6 +195,18 @@ class TestPagination:
         message = refusal(records_path="rows", pagination=OffsetPagination(offset_param="start"))
         assert "the same rows" in message
 
+    def test_an_api_that_gives_its_last_page_again_and_again(self, api, refusal):
+        api.answer = lambda asked: ROWS[min(int(asked.query["page"]), 3) :][:1]
+        assert "gives its last page" in refusal(pagination=PagePagination())
+        assert len(api.asked) == 4
+
+    def test_a_login_in_the_url_of_the_next_page_takes_no_place(self, api, fetch):
+        following = api.url.replace("://", "://ann:pass@") + "/rows?after=1"
+        first = 200, {"Link": f'<{following}>; rel="next"'}, ROWS[:1]
+        api.respond(first, ROWS[1:2])
+        assert fetch(pagination=LinkPagination()).rows == 2
+        assert [asked.headers["Authorization"] for asked in api.asked] == [SECRET, SECRET]
+
 
 class TestBounds:
     def test_pages(self, api, refusal):
@@ -334,6 +347,56 @@ class TestWay:
         assert api.asked[0].headers["Host"] == "data.invalid"
 
 
+class TestPacked:
+    """Bodies with a Content-Encoding."""
+
+    PLAIN = b"id,name\n" + b"".join(b"%d,n%d\n" % (i, i) for i in range(5_000))
+
+    @pytest.mark.parametrize(
+        ("encoding", "pack"),
+        [
+            ("gzip", gzip.compress),
+            ("X-GZIP", lambda text: b"".join(map(gzip.compress, (text[:99], text[99:], b"")))),
+            ("gzip", lambda text: gzip.compress(text) + bytes(100)),
+            ("deflate", zlib.compress),
+            ("deflate", lambda text: zlib.compress(text, wbits=-15)),
+            ("identity", bytes),
+        ],
+    )
+    def test_are_read_whole(self, api, fetch, encoding, pack):
+        api.respond((200, {"Content-Encoding": encoding}, pack(self.PLAIN)))
+        assert fetch(format="csv").rows == 5_000
+
+    def test_without_anything_in_it(self, api, fetch):
+        api.respond((200, {"Content-Encoding": "gzip"}, b""))
+        assert fetch(format="csv", allow_empty=True, types={"id": "BIGINT"}).rows == 0
+
+    @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+    def test_a_cut_or_damaged_one_is_asked_for_again(self, api, fetch, encoding):
+        packed = (gzip.compress if encoding == "gzip" else zlib.compress)(self.PLAIN)
+        packs = {"Content-Encoding": encoding}
+        cut = 200, packs, packed[: len(packed) // 2]
+        api.respond(cut, (200, packs, b"<html>"), (200, packs, packed))
+        assert fetch(format="csv").rows == 5_000
+        assert len(api.asked) == 3
+
+
+class TestEncodings:
+    @pytest.mark.parametrize(
+        ("encoding", "said"),
+        [
+            ("utf-8-sig", {}),
+            ("utf-16", {}),
+            ("latin-1", {"Content-Type": "text/plain; charset=iso-8859-1"}),
+            ("utf-8", {"Content-Type": "text/plain; charset=no-such-encoding"}),
+        ],
+    )
+    def test_are_those_that_an_answer_says(self, api, fetch, encoding, said):
+        for kind, text in [("json", '[{"a": "Zoë"}]'), ("jsonl", '{"a": "Zoë"}\n'), ("csv", "a\nZoë\n")]:
+            api.respond((200, said, text.encode(encoding)))
+            assert fetch(format=kind).columns[0].minimum == "Zoë"
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("status", "words"),
@@ -360,8 +423,16 @@ class TestRefusals:
             (b"<html>Sign in</html>", {}, ["is not JSON", "login page"]),
             (b"", {"format": "csv"}, ["no rows"]),
             (b'[{"a": NaN}]', {}, ["is not JSON"]),
-            (b'{"a": 1}\n{"b"', {"format": "jsonl"}, ["is not JSON Lines"]),
-            (b"\xff\xfe", {"format": "csv"}, ["is not CSV"]),
+            (b'{"a": 1}\n{"b"', {"format": "jsonl"}, ["is no JSON Lines at line 2"]),
+            (b'{"a": 1}\n\n{"a": "\xff"}\n', {"format": "jsonl"}, ["is no JSON Lines at line 3"]),
+            (b'[{"a": 12345678901234567.25}, {"a": 1e999}]', {}, ["is not JSON"]),
+            (b"\xff\xfea", {"format": "csv"}, ["is not CSV"]),
+            (
+                (200, {"Content-Type": "text/html; charset=utf-8"}, b"<p>Sign in</p>\n<p>\n"),
+                {"format": "csv"},
+                ["a page of HTML", "login page"],
+            ),
+            ((200, {"Content-Encoding": "br"}, b"x"), {}, ["packed by 'br'"]),
             (b"a,b\n1,2,3", {"format": "csv"}, ["3 cells in row 1"]),
             (b"a,a\n1,2", {"format": "csv"}, ["'a' twice"]),
             ({"data": {"items": []}}, {"records_path": "data.rows"}, ["no 'rows' at 'data'", "'items'"]),
