@@ -23,6 +23,16 @@ _GREY = "#7b8794"  # seen on light and on dark
 _HEIGHT = 200
 _LABEL_UNITS = 15
 _POINT = {"type": "point", "filled": True, "size": 55, "opacity": 1}
+# From the point of the period down to its name; not above it, where its label stands.
+_DROP = (
+    {
+        "transform": [{"filter": "datum.period && datum.v !== null"}],
+        "mark": {"type": "rule", "strokeWidth": 1, "color": INK, "strokeDash": [3, 3]},
+        "encoding": {"y2": {"value": "height"}},
+    },
+)
+# From the end of a slope to its label, which may stand higher or lower.
+_LEADER, _LABEL_AT = (5, 22), 26
 
 
 def line(
@@ -61,7 +71,13 @@ def line(
         "padding": PADDING_BELOW_LABELS,
         "data": {"values": rows},
         "encoding": {"x": _along(below, names), "y": _upward(scale, list(known.values()))},
-        "layer": [*_period(len(points), marked), {"mark": stroke}, spots, *labels(brand)],
+        "layer": [
+            *_period(len(points), marked),
+            *(_DROP if len(marked) == 1 else ()),
+            {"mark": stroke},
+            spots,
+            *labels(brand),
+        ],
     }
 
 
@@ -122,7 +138,9 @@ def slope(points: Sequence[Point], ends: tuple[str, str], brand: Brand) -> tuple
         left, right = _spread(starts, gap), _spread(values, gap)
         span = max(high, *left, *right) - min(low, *left, *right) + gap
     rows: list[dict[str, Any]] = []
-    for (point, value, baseline), left_at, right_at in zip(told, left, right, strict=True):
+    # What comes later is drawn over what came before.
+    drawn = sorted(zip(told, left, right, strict=True), key=lambda ends_of: ends_of[0][0] is most)
+    for (point, value, baseline), left_at, right_at in drawn:
         common = {"s": point.name, "top": point is most}
         rows += [
             common | {"side": "left", "x": ends[0], "v": baseline.value, "at": left_at,
@@ -141,9 +159,24 @@ def slope(points: Sequence[Point], ends: tuple[str, str], brand: Brand) -> tuple
             "mark": {"type": "text", "align": align, "dx": shift},
             "encoding": {"y": y | {"field": "at"}, "text": {"field": "t"}, "color": stress},
         }
-        for side, align, shift in (("left", "right", -9), ("right", "left", 9))
+        for side, align, shift in (("left", "right", -_LABEL_AT), ("right", "left", _LABEL_AT))
     ]
-    before, after = min(narrow + 16, UNITS / 4), min(widest + 16, UNITS / 2)
+    leaders = [
+        {
+            "transform": [{"filter": f"datum.side == '{side}'"}],
+            "mark": {
+                "type": "rule",
+                "strokeWidth": 1,
+                "color": MUTED,
+                "xOffset": turn * _LEADER[0],
+                "x2Offset": turn * _LEADER[1],
+            },
+            "encoding": {"x2": {"field": "x"}, "y": y | {"field": "v"}, "y2": {"field": "at"}},
+        }
+        for side, turn in (("left", -1), ("right", 1))
+    ]
+    room = _LABEL_AT + 6
+    before, after = min(narrow + room, UNITS / 3), min(widest + room, UNITS / 2)
     marks = {
         "padding": {"left": before, "right": after, "top": 30, "bottom": 6},
         "autosize": "none",
@@ -177,6 +210,7 @@ def slope(points: Sequence[Point], ends: tuple[str, str], brand: Brand) -> tuple
                     "color": {"condition": {"test": "datum.top", "value": brand.mark}, "value": MUTED},
                 },
             },
+            *leaders,
             *sides,
         ],
     }  # fmt: skip
@@ -255,11 +289,6 @@ def _period(count: int, marked: set[int]) -> list[dict[str, Any]]:
         {
             "transform": [{"filter": "datum.period"}],
             "mark": {"type": "rule", "strokeWidth": max(6, wide * 0.9), "color": GRID, "opacity": 1},
-            "encoding": {"y": {"value": 0}, "y2": {"value": "height"}},
-        },
-        {
-            "transform": [{"filter": "datum.period"}],
-            "mark": {"type": "rule", "strokeWidth": 1, "color": INK, "strokeDash": [3, 3]},
             "encoding": {"y": {"value": 0}, "y2": {"value": "height"}},
         },
     ]
