@@ -6,6 +6,7 @@ values only. The sandbox is there for mistakes, and for folders that many may wr
 
 from __future__ import annotations
 
+import re
 import textwrap
 import traceback
 from dataclasses import fields, is_dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup, escape
 
 from kimi_provider.exceptions import RenderError, TemplateError
 
@@ -28,6 +30,7 @@ _UNBOUNDED_METHODS = frozenset(
     {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"}
 )
 _MAX_CHARACTERS = 5_000_000
+_WITH_UNIT = re.compile(r"(?<![\w&#])([\N{MINUS SIGN}+-]?\d[\d.,]*\s[^\W\d]{1,8})(?=[\s.,;)]|$)")
 
 
 class _Undefined(jinja2.StrictUndefined):
@@ -85,6 +88,7 @@ def environment(search_path: Sequence[Path]) -> jinja2.Environment:
         del env.filters[name]
     env.filters["wrapped"] = _wrapped
     env.filters["aligned"] = _aligned
+    env.filters["together"] = _together
     return env
 
 
@@ -155,6 +159,11 @@ def _wrapped(text: str, width: int = 76, first: str = "", rest: str = "") -> str
         )
         for number, line in enumerate(str(text).splitlines())
     )
+
+
+def _together(text: str) -> Markup:
+    """Keep each number on one line with the word after it, its unit, in HTML."""
+    return Markup(_WITH_UNIT.sub(r'<span class="together">\1</span>', str(escape(text))))  # noqa: S704 — escaped
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

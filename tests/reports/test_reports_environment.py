@@ -78,3 +78,12 @@ def test_the_first_folder_with_the_name_wins(tmp_path):
     assert render(env, "t.html.j2", {}) == "mine"
     with pytest.raises(TemplateError, match=r"Templates there are: t\.html\.j2"):
         render(env, "other.html.j2", {})
+
+
+def test_a_unit_stays_with_its_number_and_nothing_becomes_markup(rendered):
+    text = "Feb 8, 2013: \N{MINUS SIGN}2.5 min. <b>1 x</b> &#39; 7 a"
+    done = rendered("{{ '" + text + "'|together }}")
+    assert '<span class="together">\N{MINUS SIGN}2.5 min</span>.' in done
+    assert "8, 2013" in done
+    assert "&lt;b&gt;" in done
+    assert "&amp;#39;" in done
