@@ -62,6 +62,7 @@ def line(
         }
         for at, (name, point) in enumerate(zip(names, points, strict=True))
     ]
+    written_under = [row["v"] for row in rows if row["top"] and row["under"]]
     stroke = {"type": "line", "color": brand.mark, "strokeWidth": 2.5}
     spots = {
         "transform": [{"filter": "datum.top"}],
@@ -70,7 +71,10 @@ def line(
     return {
         "padding": PADDING_BELOW_LABELS,
         "data": {"values": rows},
-        "encoding": {"x": _along(below, names), "y": _upward(scale, list(known.values()))},
+        "encoding": {
+            "x": _along(below, names),
+            "y": _upward(scale, list(known.values()), written_under),
+        },
         "layer": [
             *_period(len(points), marked),
             *(_DROP if len(marked) == 1 else ()),
@@ -264,18 +268,25 @@ def _along(below: str, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _upward(scale: Scale, values: Sequence[float]) -> dict[str, Any]:
+def _upward(
+    scale: Scale, values: Sequence[float], written_under: Sequence[float] = ()
+) -> dict[str, Any]:
+    """Return the axis of values.
+
+    :param written_under: those whose labels stand under their points, and need room there.
+    """
     low, high = min(values), max(values)
     # Small changes of a large figure must not look like large ones.
     zero = low < high * 0.6
     low, high = (min(low, 0.0), max(high, 0.0)) if zero else (low, high)
     margin = (high - low or abs(high) or 1.0) * 0.05
     domain = [low if low >= 0 and zero else low - margin, high + margin]
+    domain[0] = min([domain[0], *(value - 4 * margin for value in written_under)])
     return {
         "field": "v",
         "type": "quantitative",
         "title": scale.heading,
-        "axis": scale.axis(*domain),
+        "axis": scale.axis(low if zero else domain[0], domain[1]),
         "scale": {"domain": domain, "nice": False, "zero": False},
     }
 

@@ -300,6 +300,15 @@ def test_axes_are_numbered_as_the_locale_writes(make, seen):
     assert json.loads(axis["labelExpr"].partition("]")[0] + "]") == ["0", "0,5", "1"]
 
 
+@pytest.mark.parametrize("values", [(1361, 1300, 1248), (9, 5, 0), (-1, -4, -9)])
+def test_a_label_under_the_last_point_stands_above_the_names(drawn, seen, values):
+    drawn([(f"{hour:02}:00", value) for hour, value in enumerate(values)], "line", unit="count")
+    (marks,) = seen
+    (last,) = (row for row in marks["data"]["values"] if row["top"] and row["under"])
+    low, high = marks["encoding"]["y"]["scale"]["domain"]
+    assert (last["v"] - low) / (high - low) > 0.1
+
+
 def test_a_trend_is_a_small_picture_of_double_density():
     picture = spark([1, 5, 2, 9], Brand())
     width, height = struct.unpack(">II", picture.png[16:24])
