@@ -221,7 +221,8 @@ def whole_steps(highest: int) -> list[int]:
 def labels(brand: Brand) -> list[dict[str, Any]]:
     """Values written at their points, on a white edge that keeps them readable over a line."""
     text = {"type": "text", "fontWeight": "bold"}
-    marks = ({"stroke": "#ffffff", "strokeWidth": 4, "color": "#ffffff"}, {"color": brand.accent_text})
+    edge = {"stroke": "#ffffff", "strokeWidth": 4, "strokeJoin": "round", "color": "#ffffff"}
+    marks = (edge, {"color": brand.accent_text})
     return [
         {
             "transform": [{"filter": f"datum.top && {where}"}],

@@ -26,7 +26,7 @@ _POINT = {"type": "point", "filled": True, "size": 55, "opacity": 1}
 # From the point of the period down to its name; not above it, where its label stands.
 _DROP = (
     {
-        "transform": [{"filter": "datum.period && datum.v !== null"}],
+        "transform": [{"filter": "datum.period && datum.v !== null && !datum.under"}],
         "mark": {"type": "rule", "strokeWidth": 1, "color": INK, "strokeDash": [3, 3]},
         "encoding": {"y2": {"value": "height"}},
     },
@@ -62,7 +62,7 @@ def line(
         }
         for at, (name, point) in enumerate(zip(names, points, strict=True))
     ]
-    written_under = [row["v"] for row in rows if row["top"] and row["under"]]
+    written_under = [known[at] for at in labeled if rows[at]["under"]]
     stroke = {"type": "line", "color": brand.mark, "strokeWidth": 2.5}
     spots = {
         "transform": [{"filter": "datum.top"}],
