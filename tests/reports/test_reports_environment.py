@@ -48,6 +48,8 @@ def test_a_wrong_field_is_named_with_template_line_and_what_there_is(rendered):
         ("{{ lipsum() }}", "'lipsum'"),
         ("{{ 'a' * 1000000000 }}", "only numbers multiply"),
         ("{{ 9 ** 99999999 }}", "only numbers multiply"),
+        ("{{ [1]|batch(400000000, 0)|list }}", "may not batch by 400000000; 1000 at most"),
+        ("{{ [[1]]|tojson(indent=900000000) }}", "No filter named 'tojson'"),
         ("{{ '%1000000000d' % 1 }}", "only numbers multiply"),
         ("{{ '%1000000000d'|format(1) }}", "format"),
         ("{{ '{:1000000000}'.format(1) }}", "unsafe"),
