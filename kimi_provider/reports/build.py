@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kimi_provider.exceptions import RenderError
 from kimi_provider.reports.brand import Brand
 from kimi_provider.reports.charts import draw, spark
-from kimi_provider.reports.compose import Frame, compose
+from kimi_provider.reports.compose import Frame, compose, is_empty
 from kimi_provider.reports.environment import environment, render
 from kimi_provider.reports.figures import key_facts
 from kimi_provider.reports.files import File, Workshop, check_formats, file_name
@@ -186,8 +186,11 @@ def _draw_all(
 ) -> tuple[list[ChartBlock], list[str]]:
     """Draw what is wanted; return the charts, and a note for each that could not be drawn.
 
-    The template and the model may well want the same chart; it is drawn once.
+    The template and the model may well want the same chart; it is drawn once. Where there is no data, a
+    chart that has nothing to show has not failed.
     """
+    if is_empty(analysis, sheet):
+        return [], []
     tables = {table.id: table for table in sheet.tables}
     charts: list[ChartBlock] = []
     notes: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from kimi_provider.reports.text import one_line
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from kimi_provider.reports.vega import Point
 
 _NAME_LIMIT = 60
+_SHORTEST_RUN = 3
 
 
 def extremes(
@@ -23,21 +25,18 @@ def extremes(
     named: str = "",
     shown: int | None = None,
     marked: Sequence[Point] = (),
+    ordered: bool = False,
 ) -> str:
     """Say where the highest and the lowest value are, and what is missing.
 
     :param named: goes before a name that says nothing by itself: "Hour 17".
     :param shown: how many of the points the chart shows.
     :param marked: the points of the period.
+    :param ordered: whether the names have an order, so that a run of them is told by its ends.
     """
     words = formatter.words
     known = [point.value for point in points if point.value is not None]
     parts: list[str] = []
-    start = ""
-    told = [point for point in marked if point.value is not None]
-    if len(told) == 1 and len(known) > 1:
-        name = _name(told[0], named, formatter)
-        start = words["marked"].format(name=name, value=told[0].label) + ". "
     ends: dict[str, str] = {}
     for end, value in (("highest", max(known)), ("lowest", min(known))):
         name, *others = (_name(p, named, formatter) for p in points if p.value == value)
@@ -47,11 +46,22 @@ def extremes(
         ends[end] = name
         ends[f"{end}_value"] = next(p.label for p in points if p.value == value)
     same = ends["highest_value"] == ends["lowest_value"]
-    parts.append(words["all_at" if same else "highest_lowest"].format(**ends))
+    told = [point for point in marked if point.value is not None]
+    start = ""
+    said = "all_at" if same else "highest_lowest"
+    if len(told) == 1 and len(known) > 1:
+        name = _name(told[0], named, formatter)
+        # A period that is itself an end is told of once.
+        at = next((end for end in ("highest", "lowest") if ends[end] == name and not same), None)
+        if at is None:
+            start = words["marked"].format(name=name, value=told[0].label) + ". "
+        else:
+            said = f"marked_{at}"
+    parts.append(words[said].format(**ends))
     if shown is not None and shown < len(known):
         total = formatter.count(len(known))
         parts.append(words["out_of"].format(shown=formatter.count(shown), total=total))
-    parts += _missing(points, named, formatter)
+    parts += _missing(points, named, formatter, ordered=ordered)
     return start + "; ".join(parts).rstrip(".") + "."
 
 
@@ -106,9 +116,20 @@ def _name(point: Point, named: str, formatter: Formatter) -> str:
     return formatter.words["part_of"].format(name=name, part=part)
 
 
-def _missing(points: Sequence[Point], named: str, formatter: Formatter) -> list[str]:
-    missing = [one_line(named + point.name) for point in points if point.value is None]
+def _missing(points: Sequence[Point], named: str, formatter: Formatter, *, ordered: bool) -> list[str]:
+    missing = {
+        at: one_line(named + point.name) for at, point in enumerate(points) if point.value is None
+    }
     if not missing:
         return []
-    names = one_line(", ".join(dict.fromkeys(missing)), 120)
+    told = list(missing.values())
+    if ordered:
+        # The place less the number of those before it stays the same along a run.
+        runs = groupby(enumerate(missing.items()), key=lambda item: item[1][0] - item[0])
+        told = [said for _, run in runs for said in _run([name for _, (_, name) in run])]
+    names = one_line(", ".join(dict.fromkeys(told)), 120)
     return [formatter.words["no_value_for"].format(names=names)]
+
+
+def _run(names: Sequence[str]) -> Sequence[str]:
+    return names if len(names) < _SHORTEST_RUN else [f"{names[0]} \N{EN DASH} {names[-1]}"]

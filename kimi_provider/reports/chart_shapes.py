@@ -88,8 +88,10 @@ class Canvas:
     def _line(self) -> Drawing:
         marked = self.series.marked(self.period)
         told = [self.points[at] for at in sorted(marked)]
-        caption = captions.extremes(self.points, self.formatter, named=self.named, marked=told)
         if self.series.split is None:
+            caption = captions.extremes(
+                self.points, self.formatter, named=self.named, marked=told, ordered=self.series.ordered
+            )
             marks = vega_lines.line(self.points, self.scale, self.below, self.brand, marked)
             return Drawing(marks, _HEIGHT, caption)
         count = len({point.series for point in self.points})
@@ -107,12 +109,14 @@ class Canvas:
             marked = self.series.marked(self.period)
             told = [self.points[at] for at in sorted(marked)]
             marks = vega_bars.columns(self.points, self.scale, self.below, self.brand, marked)
-            caption = captions.extremes(self.points, self.formatter, named=self.named, marked=told)
+            caption = captions.extremes(
+                self.points, self.formatter, named=self.named, marked=told, ordered=True
+            )
             return Drawing(marks, _HEIGHT, caption)
         known = self.series.known
         shown = sorted(known, key=lambda p: p.value or 0.0, reverse=True)[:_MAX_BARS]
         caption = captions.extremes(self.points, self.formatter, shown=len(shown))
-        return Drawing(vega_bars.bars(shown, self.scale, self.brand), 24 * len(shown) + 50, caption)
+        return Drawing(vega_bars.bars(shown, self.scale, self.brand), 24 * len(shown) + 34, caption)
 
     def _stacked(self) -> Drawing:
         known = self.series.known

@@ -20,8 +20,9 @@ VISIBLE = 3.0  # WCAG 2.2 AA, lines and shapes
 # In the lightness that the eye sees as even steps, 0 to 100.
 APART = 7.0
 
-# After a dark accent; light and dark take turns. Their lightness: 70, 43, 80, 55, 33, 26.
-SERIES = ("#56b4e9", "#a8480b", "#edc04b", "#16966f", "#6d3a75", "#003f6b")
+# After a dark accent. The first ones are farthest apart from it and each other, since most charts have
+# two or three series. Their lightness: 70, 55, 80, 43, 33, 26.
+SERIES = ("#56b4e9", "#16966f", "#edc04b", "#a8480b", "#6d3a75", "#003f6b")
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 

@@ -93,8 +93,9 @@ def compose(
     if analysis.failure and not empty:
         reason = one_line(analysis.failure, _TITLE_LIMIT)
         fallback = f"{words['fallback']} {words['fallback_detail'].format(reason=reason)}"
-    key = key_facts(sheet)
-    data = whole_tables(sheet, formatter)
+    # Where there is no data, cards without values and tables without rows say nothing more.
+    key = [] if empty else key_facts(sheet)
+    data = () if empty else whole_tables(sheet, formatter)
     notes_on_text, queries = footnotes(analysis, prose)
     document = Document(
         title=title,

@@ -96,12 +96,16 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class TableBlock:
-    """A table, cut to what a mail can show; ``more`` says what was cut, and which file has the whole."""
+    """A table, cut to what a mail can show; ``more`` says what was cut, and which file has the whole.
+
+    ``widths`` are the columns' shares in percent, by what they hold.
+    """
 
     title: str
     headings: tuple[Heading, ...]
     rows: tuple[tuple[str, ...], ...]
     more: str = ""
+    widths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ values only. The sandbox is there for mistakes, and for folders that many may wr
 
 from __future__ import annotations
 
+import re
 import textwrap
 import traceback
 from dataclasses import fields, is_dataclass
@@ -14,20 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 from jinja2.exceptions import SecurityError
+from jinja2.filters import do_batch
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup, escape
 
 from kimi_provider.exceptions import RenderError, TemplateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _PLAIN_TEXT = ".txt.j2"
 # Each makes gigabytes out of a few characters.
-_UNBOUNDED_FILTERS = ("center", "format", "indent")
+_UNBOUNDED_FILTERS = ("center", "format", "indent", "tojson")
+_LARGEST_BATCH = 1000
 _UNBOUNDED_METHODS = frozenset(
     {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"}
 )
 _MAX_CHARACTERS = 5_000_000
+_WITH_UNIT = re.compile(r"(?<![\w&#])([\N{MINUS SIGN}+-]?\d[\d.,]*\s[^\W\d]{1,8})(?=[\s.,;)]|$)")
 
 
 class _Undefined(jinja2.StrictUndefined):
@@ -83,8 +88,10 @@ def environment(search_path: Sequence[Path]) -> jinja2.Environment:
     del env.globals["lipsum"]
     for name in _UNBOUNDED_FILTERS:
         del env.filters[name]
+    env.filters["batch"] = _batch
     env.filters["wrapped"] = _wrapped
     env.filters["aligned"] = _aligned
+    env.filters["together"] = _together
     return env
 
 
@@ -155,6 +162,18 @@ def _wrapped(text: str, width: int = 76, first: str = "", rest: str = "") -> str
         )
         for number, line in enumerate(str(text).splitlines())
     )
+
+
+def _batch(value: Iterable[Any], linecount: int, fill_with: object = None) -> Iterator[list[Any]]:
+    """Jinja's ``batch``, which fills up the last of its lists to any length."""
+    if linecount > _LARGEST_BATCH:
+        raise SecurityError(f"may not batch by {linecount}; {_LARGEST_BATCH} at most")
+    return do_batch(value, linecount, fill_with)
+
+
+def _together(text: str) -> Markup:
+    """Keep each number on one line with the word after it, its unit, in HTML."""
+    return Markup(_WITH_UNIT.sub(r'<span class="together">\1</span>', str(escape(text))))  # noqa: S704 — escaped
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

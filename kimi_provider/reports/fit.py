@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -15,7 +17,7 @@ from kimi_provider.reports.tree import Node
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kimi_provider.reports.document import DataTable, Document
+    from kimi_provider.reports.document import Cell, DataTable, Document
     from kimi_provider.reports.format import Formatter
 
 _LABEL_LIMIT = 60
@@ -24,6 +26,8 @@ _TEXT_LIMIT = 80
 _MAX_COLUMNS = 6
 _MAX_TABLES = 12
 _NAMES_LIMIT = 400
+# Of a column, in letters; a name longer than the most is printed on several lines.
+_LEAST_WIDTH, _MOST_WIDTH, _GAP = 6, 26, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,35 @@ def fitted(
     return made if length.text is None else _short(made, length.text)
 
 
+def latest(table: DataTable, most: int) -> tuple[tuple[tuple[Cell, ...], ...], bool]:
+    """Return the rows to show where there is room for so many: the first, or of days the last.
+
+    :return: the rows, and whether it is the earlier ones that are left out.
+    """
+    first = [row[0].value for row in table.rows if row]
+    days = [value for value in first if isinstance(value, date)]
+    rising = len(days) == len(first) and all(str(a) <= str(b) for a, b in pairwise(days))
+    if rising and 0 < most < len(first):
+        return table.rows[-most:], True
+    return table.rows[:most], False
+
+
+def widths(texts: Sequence[Sequence[str]]) -> tuple[int, ...]:
+    """Share out the width of a table, in percent, by what its columns hold.
+
+    :param texts: of each column the heading, then the cells.
+    """
+    needs = []
+    for heading, *cells in texts:
+        longest = max((len(word) for word in heading.split()), default=0)
+        held = max(map(len, cells), default=0)
+        needs.append(min(max(longest, held, _LEAST_WIDTH), _MOST_WIDTH) + _GAP)
+    return tuple(round(100 * need / sum(needs)) for need in needs)
+
+
 def _block(table: DataTable, formatter: Formatter, max_rows: int) -> TableBlock:
     columns = table.columns[:_MAX_COLUMNS]
+    kept, earlier = latest(table, max_rows)
     headings = tuple(Heading(one_line(c.label, _LABEL_LIMIT), c.unit, c.number) for c in columns)
     apart = formatter.direction == "rtl"
     rows = tuple(
@@ -108,13 +139,21 @@ def _block(table: DataTable, formatter: Formatter, max_rows: int) -> TableBlock:
             isolated(cell.text) if apart and column.number else one_line(cell.text, _TEXT_LIMIT)
             for cell, column in zip(row, columns, strict=False)
         )
-        for row in table.rows[:max_rows]
+        for row in kept
     )
     cut = {"more_rows": len(table.rows) - len(rows), "more_columns": len(table.columns) - len(columns)}
     more = [formatter.counted(name, count) for name, count in cut.items() if count]
+    if earlier:
+        more[0] = f"{more[0]} ({formatter.words['earlier']})"
     if not rows:
         more.append(formatter.words["no_rows"])
-    return TableBlock(one_line(table.title, _LABEL_LIMIT), headings, rows, "; ".join(more))
+    shares = widths(
+        [
+            (f"{heading.label} {heading.unit}", *(row[at] for row in rows))
+            for at, heading in enumerate(headings)
+        ]
+    )
+    return TableBlock(one_line(table.title, _LABEL_LIMIT), headings, rows, "; ".join(more), shares)
 
 
 def _with_files(

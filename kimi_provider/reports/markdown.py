@@ -135,7 +135,8 @@ def _footnotes(
             lines.append(f"   - {cited} (`{figure.fact_id}`, {words['query']} {figure.query})")
         yield "\n".join(lines)
     for query in queries:
-        yield f"**{words['query']} {query.number}** ({escaped(', '.join(query.datasets))})"
+        over = f" ({escaped(', '.join(query.datasets))})" if query.datasets else ""
+        yield f"**{words['query']} {query.number}**{over}"
         yield _fenced(query.sql, "sql")
 
 

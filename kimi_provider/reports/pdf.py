@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kimi_provider.exceptions import RenderError, TemplateError
+from kimi_provider.reports.fit import latest, widths
 from kimi_provider.reports.text import isolated
 
 if TYPE_CHECKING:
@@ -224,7 +225,6 @@ def _report(
         "provenance": [
             [name, value]
             for name, value in (
-                (words["period"], document.period),
                 (words["model"], origin.model),
                 (words["data"], origin.sources),
                 (words["cost"], f"{origin.cost} · {origin.calls}"),
@@ -269,16 +269,20 @@ def _tables(document: Document, formatter: Formatter, *, rtl: bool) -> list[dict
 
 def _table(table: DataTable, formatter: Formatter, *, rtl: bool) -> dict[str, Any]:
     columns = table.columns[:_MAX_COLUMNS]
-    rows = table.rows[:_MAX_ROWS]
+    rows, earlier = latest(table, _MAX_ROWS)
     cut = {"more_rows": len(table.rows) - len(rows), "more_columns": len(table.columns) - len(columns)}
     more = [formatter.counted(name, count) for name, count in cut.items() if count]
+    if earlier:
+        more[0] = f"{more[0]} ({formatter.words['earlier']})"
     if not rows:
         more.append(formatter.words["no_rows"])
+    labels = [f"{c.label}, {c.unit}" if c.unit else c.label for c in columns]
     return {
         "title": table.title,
         "columns": [
-            {"label": f"{c.label}, {c.unit}" if c.unit else c.label, "number": c.number} for c in columns
+            {"label": label, "number": c.number} for label, c in zip(labels, columns, strict=True)
         ],
+        "widths": widths([(label, *(row[at].text for row in rows)) for at, label in enumerate(labels)]),
         "rows": [
             [
                 isolated(cell.text) if rtl and column.number else cell.text[:_TEXT_LIMIT]

@@ -29,13 +29,11 @@ def provenance(
         for name, content in lineage.datasets.items()
     }
     named = [f"{name} ({content[:8]})" if content else name for name, content in datasets.items()]
-    sources = form(words, "sources", len(sheet.facts))
+    sources = form(words, "sources" if named else "sources_unnamed", len(sheet.facts))
     return Provenance(
         model=_model(analysis, formatter),
         simulated=analysis.simulated,
-        sources=sources.format(
-            facts=formatter.count(len(sheet.facts)), datasets=", ".join(named) or words["no_value"]
-        ),
+        sources=sources.format(facts=formatter.count(len(sheet.facts)), datasets=", ".join(named)),
         cost=_cost(analysis, formatter),
         calls=words["calls"].format(
             calls=formatter.count(usage.calls),

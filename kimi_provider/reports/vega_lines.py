@@ -23,6 +23,16 @@ _GREY = "#7b8794"  # seen on light and on dark
 _HEIGHT = 200
 _LABEL_UNITS = 15
 _POINT = {"type": "point", "filled": True, "size": 55, "opacity": 1}
+# From the point of the period down to its name; not above it, where its label stands.
+_DROP = (
+    {
+        "transform": [{"filter": "datum.period && datum.v !== null && !datum.under"}],
+        "mark": {"type": "rule", "strokeWidth": 1, "color": INK, "strokeDash": [3, 3]},
+        "encoding": {"y2": {"value": "height"}},
+    },
+)
+# From the end of a slope to its label, which may stand higher or lower.
+_LEADER, _LABEL_AT = (5, 22), 26
 
 
 def line(
@@ -52,6 +62,7 @@ def line(
         }
         for at, (name, point) in enumerate(zip(names, points, strict=True))
     ]
+    written_under = [known[at] for at in labeled if rows[at]["under"]]
     stroke = {"type": "line", "color": brand.mark, "strokeWidth": 2.5}
     spots = {
         "transform": [{"filter": "datum.top"}],
@@ -60,8 +71,17 @@ def line(
     return {
         "padding": PADDING_BELOW_LABELS,
         "data": {"values": rows},
-        "encoding": {"x": _along(below, names), "y": _upward(scale, list(known.values()))},
-        "layer": [*_period(len(points), marked), {"mark": stroke}, spots, *labels(brand)],
+        "encoding": {
+            "x": _along(below, names),
+            "y": _upward(scale, list(known.values()), written_under),
+        },
+        "layer": [
+            *_period(len(points), marked),
+            *(_DROP if len(marked) == 1 else ()),
+            {"mark": stroke},
+            spots,
+            *labels(brand),
+        ],
     }
 
 
@@ -122,7 +142,9 @@ def slope(points: Sequence[Point], ends: tuple[str, str], brand: Brand) -> tuple
         left, right = _spread(starts, gap), _spread(values, gap)
         span = max(high, *left, *right) - min(low, *left, *right) + gap
     rows: list[dict[str, Any]] = []
-    for (point, value, baseline), left_at, right_at in zip(told, left, right, strict=True):
+    # What comes later is drawn over what came before.
+    drawn = sorted(zip(told, left, right, strict=True), key=lambda ends_of: ends_of[0][0] is most)
+    for (point, value, baseline), left_at, right_at in drawn:
         common = {"s": point.name, "top": point is most}
         rows += [
             common | {"side": "left", "x": ends[0], "v": baseline.value, "at": left_at,
@@ -141,9 +163,24 @@ def slope(points: Sequence[Point], ends: tuple[str, str], brand: Brand) -> tuple
             "mark": {"type": "text", "align": align, "dx": shift},
             "encoding": {"y": y | {"field": "at"}, "text": {"field": "t"}, "color": stress},
         }
-        for side, align, shift in (("left", "right", -9), ("right", "left", 9))
+        for side, align, shift in (("left", "right", -_LABEL_AT), ("right", "left", _LABEL_AT))
     ]
-    before, after = min(narrow + 16, UNITS / 4), min(widest + 16, UNITS / 2)
+    leaders = [
+        {
+            "transform": [{"filter": f"datum.side == '{side}'"}],
+            "mark": {
+                "type": "rule",
+                "strokeWidth": 1,
+                "color": MUTED,
+                "xOffset": turn * _LEADER[0],
+                "x2Offset": turn * _LEADER[1],
+            },
+            "encoding": {"x2": {"field": "x"}, "y": y | {"field": "v"}, "y2": {"field": "at"}},
+        }
+        for side, turn in (("left", -1), ("right", 1))
+    ]
+    room = _LABEL_AT + 6
+    before, after = min(narrow + room, UNITS / 3), min(widest + room, UNITS / 2)
     marks = {
         "padding": {"left": before, "right": after, "top": 30, "bottom": 6},
         "autosize": "none",
@@ -177,6 +214,7 @@ def slope(points: Sequence[Point], ends: tuple[str, str], brand: Brand) -> tuple
                     "color": {"condition": {"test": "datum.top", "value": brand.mark}, "value": MUTED},
                 },
             },
+            *leaders,
             *sides,
         ],
     }  # fmt: skip
@@ -230,18 +268,25 @@ def _along(below: str, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _upward(scale: Scale, values: Sequence[float]) -> dict[str, Any]:
+def _upward(
+    scale: Scale, values: Sequence[float], written_under: Sequence[float] = ()
+) -> dict[str, Any]:
+    """Return the axis of values.
+
+    :param written_under: those whose labels stand under their points, and need room there.
+    """
     low, high = min(values), max(values)
     # Small changes of a large figure must not look like large ones.
     zero = low < high * 0.6
     low, high = (min(low, 0.0), max(high, 0.0)) if zero else (low, high)
     margin = (high - low or abs(high) or 1.0) * 0.05
     domain = [low if low >= 0 and zero else low - margin, high + margin]
+    domain[0] = min([domain[0], *(value - 4 * margin for value in written_under)])
     return {
         "field": "v",
         "type": "quantitative",
         "title": scale.heading,
-        "axis": scale.axis(*domain),
+        "axis": scale.axis(low if zero else domain[0], domain[1]),
         "scale": {"domain": domain, "nice": False, "zero": False},
     }
 
@@ -255,11 +300,6 @@ def _period(count: int, marked: set[int]) -> list[dict[str, Any]]:
         {
             "transform": [{"filter": "datum.period"}],
             "mark": {"type": "rule", "strokeWidth": max(6, wide * 0.9), "color": GRID, "opacity": 1},
-            "encoding": {"y": {"value": 0}, "y2": {"value": "height"}},
-        },
-        {
-            "transform": [{"filter": "datum.period"}],
-            "mark": {"type": "rule", "strokeWidth": 1, "color": INK, "strokeDash": [3, 3]},
             "encoding": {"y": {"value": 0}, "y2": {"value": "height"}},
         },
     ]

@@ -6,6 +6,12 @@ ENGLISH = {
     "baseline": "baseline",
     "changed_most": "Changed most: {name}, from {baseline} to {value}",
     "marked": "{name} (marked): {value}",
+    "marked_highest": (
+        "{highest} (marked): {highest_value}, the highest; lowest: {lowest}, {lowest_value}"
+    ),
+    "marked_lowest": (
+        "{lowest} (marked): {lowest_value}, the lowest; highest: {highest}, {highest_value}"
+    ),
     "part_of": "{name}, {part}",
     "ranges": "{count} values from {lowest} to {highest}; {most} of them lie from {low} to {high}",
     "ranges_same": "{count} values, all {lowest}",
@@ -18,6 +24,12 @@ POLISH = {
     "baseline": "punkt odniesienia",
     "changed_most": "Największa zmiana: {name}, z {baseline} na {value}",
     "marked": "{name} (zaznaczono): {value}",
+    "marked_highest": (
+        "{highest} (zaznaczono): {highest_value}, najwięcej; najmniej: {lowest}, {lowest_value}"
+    ),
+    "marked_lowest": (
+        "{lowest} (zaznaczono): {lowest_value}, najmniej; najwięcej: {highest}, {highest_value}"
+    ),
     "part_of": "{name}, {part}",
     "ranges": "Liczba wartości: {count}, od {lowest} do {highest}; z nich {most} od {low} do {high}",
     "ranges_same": "Liczba wartości: {count}; każda wynosi {lowest}",

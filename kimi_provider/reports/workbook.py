@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,11 @@ _FIRST_YEAR = 1900
 _WIDEST = 60
 _NARROWEST = 9
 _SAMPLED_ROWS = 200
+_TEXT_WIDTHS = (34, 100)
+# Widest to be shrunk onto a page of paper, in letters.
+_ONE_PAGE = 180
+# Of a row, in points; Excel shows none taller.
+_LINE, _TALLEST = 15, 409
 
 
 def workbook(document: Document, words: Mapping[str, str], brand: Brand, *, now: datetime) -> bytes:
@@ -80,15 +86,33 @@ class _Writer:
         self._white = Font(bold=True, color="FFFFFF")
         self._fill = PatternFill("solid", start_color="1F2933")
         self._accent = accent
+        self._heading = Font(bold=True, size=14)
         self._wrapped = Alignment(wrap_text=True, vertical="top")
+        self._plain = Alignment(vertical="top")
+        # Else a spreadsheet puts days to the right, away from their heading.
+        self._day = Alignment(horizontal="right" if rtl else "left")
+        self._above_figures = Alignment(wrap_text=True, vertical="bottom", horizontal="right")
+        self._above_names = Alignment(wrap_text=True, vertical="bottom")
 
     def text_sheet(self, title: str, rows: Iterable[Sequence[str]]) -> None:
         """Write rows of (name, text); a row with a name alone is a heading."""
-        sheet = self._sheet(title, [24, 100])
-        for row in rows:
+        sheet = self._sheet(title, _TEXT_WIDTHS)
+        sheet.sheet_view.showGridLines = False
+        for number, row in enumerate(rows, start=1):
             name, *rest = row
+            # Told, because not every program finds out by itself how tall wrapped text is.
+            lines = [_lines(name, _TEXT_WIDTHS[0]) if rest else 1]
+            lines += [_lines(text, _TEXT_WIDTHS[1]) for text in rest]
+            sheet.row_dimensions[number].height = min(_LINE * max(lines) + 3, _TALLEST)
             sheet.append(
-                [self._text(sheet, name, font=self._bold)]
+                [
+                    self._text(
+                        sheet,
+                        name,
+                        font=self._bold if rest else self._heading,
+                        alignment=self._wrapped if rest else self._plain,
+                    )
+                ]
                 + [self._text(sheet, text, alignment=self._wrapped) for text in rest]
             )
 
@@ -101,14 +125,24 @@ class _Writer:
                 f"table {table.name!r} has {len(table.rows):,} rows; a sheet holds {_MAX_ROWS:,}"
             )
         headings = [f"{c.label}, {c.unit}" if c.unit else c.label for c in table.columns]
-        sheet = self._sheet(table.title, _widths(table, headings))
+        shares = _widths(table, headings)
+        sheet = self._sheet(table.title, shares)
         sheet.freeze_panes = "B2"
         last = get_column_letter(max(len(headings), 1))
         sheet.auto_filter.ref = f"A1:{last}{len(table.rows) + 1}"
+        sheet.print_title_rows = "1:1"
+        lines = max(map(_lines, headings, shares), default=1)
+        sheet.row_dimensions[1].height = _LINE * lines + 3
         sheet.append(
             [
-                self._text(sheet, text, font=self._white, fill=self._fill, alignment=self._wrapped)
-                for text in headings
+                self._text(
+                    sheet,
+                    text,
+                    font=self._white,
+                    fill=self._fill,
+                    alignment=self._above_figures if column.number else self._above_names,
+                )
+                for text, column in zip(headings, table.columns, strict=True)
             ]
         )
         patterns = [column.pattern for column in table.columns]
@@ -119,10 +153,16 @@ class _Writer:
 
     def _sheet(self, title: str, widths: Sequence[float]) -> WriteOnlyWorksheet:
         from openpyxl.utils import get_column_letter
+        from openpyxl.worksheet.properties import PageSetupProperties
 
         sheet = self._book.create_sheet(sheet_name(title, self._taken))
         sheet.sheet_view.rightToLeft = self._rtl
         sheet.sheet_properties.tabColor = self._accent
+        sheet.page_setup.orientation = "landscape"
+        if sum(widths) <= _ONE_PAGE:
+            # On paper: as wide as a page lying on its side, and as many pages as it takes.
+            sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
+            sheet.page_setup.fitToHeight = 0
         for number, width in enumerate(widths, start=1):
             sheet.column_dimensions[get_column_letter(number)].width = width
         return sheet
@@ -146,6 +186,8 @@ class _Writer:
             return self._text(sheet, value if isinstance(value, str) else value.isoformat())
         written = WriteOnlyCell(sheet, value)
         written.number_format = cell.pattern or pattern or "General"
+        if not isinstance(value, Decimal):
+            written.alignment = self._day
         return written
 
 
@@ -160,6 +202,11 @@ def sheet_name(title: str, taken: set[str]) -> str:
         name, number = base[: _MAX_NAME - len(suffix)].rstrip() + suffix, number + 1
     taken.add(name.lower())
     return name
+
+
+def _lines(text: str, width: float) -> int:
+    """Return how many lines a text takes in a column, about."""
+    return sum(max(1, math.ceil(len(line) / width)) for line in text.split("\n"))
 
 
 def _widths(table: DataTable, headings: Sequence[str]) -> list[float]:

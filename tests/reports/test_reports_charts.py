@@ -63,6 +63,18 @@ def test_the_caption_says_what_the_chart_shows(drawn):
     assert chart.alt == "Bar chart: Delay"
 
 
+@pytest.mark.parametrize("kind", ["line", "bar"])
+def test_what_has_no_value_is_told_by_its_ends(drawn, kind):
+    known = {4, 5, 6, 9, 12}
+    caption = drawn([(f"{hour:02}:00", hour if hour in known else None) for hour in range(4, 16)], kind)
+    assert caption.caption.endswith("no value for 07:00, 08:00, 10:00, 11:00, 13:00 \N{EN DASH} 15:00.")
+
+
+def test_names_without_an_order_are_all_told(drawn):
+    caption = drawn([("a", 1), ("b", None), ("c", None), ("d", None)]).caption
+    assert caption.endswith("no value for b, c, d.")
+
+
 def test_many_bars_are_cut_and_said_to_be(drawn):
     chart = drawn([(f"Carrier {i}", i) for i in range(400)])
     assert "shown are 15 of 400" in chart.caption
@@ -244,6 +256,8 @@ def test_every_value_falls_into_one_range(values):
     ("period", "said"),
     [
         ("2013-02-02", "Feb 2, 2013 (marked): 2. Highest: "),
+        ("2013-01-31", "Jan 31, 2013 (marked): 9, the highest; lowest: Feb 1, 2013, 1."),
+        ("2013-02-01", "Feb 1, 2013 (marked): 1, the lowest; highest: Jan 31, 2013, 9."),
         ("2013-02", "Highest: "),
         ("2013-02-01 to 2013-02-02", "Highest: "),
         ("2014-01-01", "Highest: "),
@@ -253,7 +267,7 @@ def test_every_value_falls_into_one_range(values):
 def test_the_period_is_marked_and_said(drawn_over_days, period, said):
     chart, bands = drawn_over_days(period)
     assert chart.caption.startswith(said)
-    covered = {"2013-02-02": 1, "2013-02": 3, "2013-02-01 to 2013-02-02": 2}.get(period, 0)
+    covered = {"2013-02": 3, "2013-02-01 to 2013-02-02": 2}.get(period, len(said) > len("Highest: "))
     assert bands == covered
 
 
@@ -284,6 +298,15 @@ def test_axes_are_numbered_as_the_locale_writes(make, seen):
     axis = seen[0]["encoding"]["y"]["axis"]
     assert axis["values"] == [0, 0.5, 1]
     assert json.loads(axis["labelExpr"].partition("]")[0] + "]") == ["0", "0,5", "1"]
+
+
+@pytest.mark.parametrize("values", [(1361, 1300, 1248), (9, 5, 0), (-1, -4, -9)])
+def test_a_label_under_the_last_point_stands_above_the_names(drawn, seen, values):
+    drawn([(f"{hour:02}:00", value) for hour, value in enumerate(values)], "line", unit="count")
+    (marks,) = seen
+    (last,) = (row for row in marks["data"]["values"] if row["top"] and row["under"])
+    low, high = marks["encoding"]["y"]["scale"]["domain"]
+    assert (last["v"] - low) / (high - low) > 0.1
 
 
 def test_a_trend_is_a_small_picture_of_double_density():

@@ -75,6 +75,26 @@ def test_long_and_wide_tables_are_cut_and_say_so(make, composed):
     assert block.more == "and 7 more; columns not shown: 55; all of it in t.csv"
 
 
+@pytest.mark.parametrize("key_unit", ["date", "text"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_rising_days_the_latest_are_shown(make, composed, key_unit, order):
+    days = [f"2013-02-{day:02}" for day in range(1, 9)][::order]
+    table = make.table("t", [(day, at) for at, day in enumerate(days)], unit="count", key_unit=key_unit)
+    (block,) = composed(make.analysis(), make.sheet((), [table])).tables
+    latest = key_unit == "date" and order == 1
+    assert [row[1] for row in block.rows] == (["5", "6", "7"] if latest else ["0", "1", "2"])
+    assert block.more == f"and 5 more{' (earlier)' if latest else ''}; all of it in t.csv"
+
+
+def test_columns_are_as_wide_as_what_they_hold(make, composed):
+    rows = [("Société Générale", 1, 2), ("Delta", 3, 4)]
+    table = make.table("t", rows, columns=("n", "a_long_precipitation"), unit="count")
+    (block,) = composed(make.analysis(), make.sheet((), [table])).tables
+    name, short, long = block.widths
+    assert name > long > short
+    assert sum(block.widths) in range(98, 103)
+
+
 def test_a_table_says_its_units_once_and_its_nulls(make, composed):
     table = make.table("t", [("Mesa", None), ("", -6)])
     (block,) = composed(make.analysis(), make.sheet((), [table])).tables
@@ -83,7 +103,8 @@ def test_a_table_says_its_units_once_and_its_nulls(make, composed):
 
 
 def test_tables_beyond_the_bound_are_noted(make, composed):
-    document = composed(make.analysis(), make.sheet((), [make.table(f"t{i}", []) for i in range(14)]))
+    tables = [make.table(f"t{i}", [("a", i)]) for i in range(14)]
+    document = composed(make.analysis(), make.sheet((), tables))
     assert len(document.tables) == 12
     assert document.notes == ("Tables not shown: 2.",)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from kimi_provider.reports.compose import is_empty
-from kimi_provider.schemas import Finding, Usage
+from kimi_provider.schemas import ChartRequest, Finding, Usage
 
 FINDING = Finding(title="T", detail="", severity="info")
 
@@ -19,6 +19,20 @@ def test_no_data_makes_a_short_report_that_says_so(make, build, template, rows):
     assert report.ref.subject == "Brief — Feb 8, 2013: No data"
     assert report.ref.empty
     assert len(report.html.encode()) < 20_000
+
+
+def test_without_data_no_chart_has_failed_and_nothing_is_listed(make, build):
+    analysis = make.analysis(
+        headline="",
+        charts=(ChartRequest(kind="bar", title="Delays", table="t", x="carrier", y="avg_delay"),),
+    )
+    sheet = make.sheet([make.fact("a", None, kpi=True)], [make.table("t", [])])
+    report = build(analysis, sheet)
+    assert report.ref.failures == ()
+    for text in (report.seen, report.text, report.markdown):
+        assert "Delays" not in text
+        assert "Carriers" not in text
+        assert "n/a" not in text
 
 
 def test_what_is_empty(make):

@@ -48,6 +48,8 @@ def test_a_wrong_field_is_named_with_template_line_and_what_there_is(rendered):
         ("{{ lipsum() }}", "'lipsum'"),
         ("{{ 'a' * 1000000000 }}", "only numbers multiply"),
         ("{{ 9 ** 99999999 }}", "only numbers multiply"),
+        ("{{ [1]|batch(400000000, 0)|list }}", "may not batch by 400000000; 1000 at most"),
+        ("{{ [[1]]|tojson(indent=900000000) }}", "No filter named 'tojson'"),
         ("{{ '%1000000000d' % 1 }}", "only numbers multiply"),
         ("{{ '%1000000000d'|format(1) }}", "format"),
         ("{{ '{:1000000000}'.format(1) }}", "unsafe"),
@@ -78,3 +80,12 @@ def test_the_first_folder_with_the_name_wins(tmp_path):
     assert render(env, "t.html.j2", {}) == "mine"
     with pytest.raises(TemplateError, match=r"Templates there are: t\.html\.j2"):
         render(env, "other.html.j2", {})
+
+
+def test_a_unit_stays_with_its_number_and_nothing_becomes_markup(rendered):
+    text = "Feb 8, 2013: \N{MINUS SIGN}2.5 min. <b>1 x</b> &#39; 7 a"
+    done = rendered("{{ '" + text + "'|together }}")
+    assert '<span class="together">\N{MINUS SIGN}2.5 min</span>.' in done
+    assert "8, 2013" in done
+    assert "&lt;b&gt;" in done
+    assert "&amp;#39;" in done

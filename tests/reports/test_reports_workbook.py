@@ -44,8 +44,20 @@ def test_a_sheet_a_table_with_formats_and_a_frozen_heading(storm, book):
     assert [key.cell(4, column).value for column in (1, 2)] == ["Cancelled", 0.5075]
     assert key["B4"].number_format == "#,##0.0%"
     assert [cell.value for cell in key[3]] == ["Average delay", 14.86, 6.5, 8.36]
+    assert [sheet.cell(1, column).alignment.horizontal for column in (1, 2)] == [None, "right"]
+    assert (sheet.print_title_rows, sheet.page_setup.orientation) == ("$1:$1", "landscape")
     assert workbook.properties.title == "Brief"
     assert workbook.properties.created == datetime(2013, 2, 9, 11, tzinfo=UTC).replace(tzinfo=None)
+
+
+def test_wrapped_text_has_the_room_it_takes(make, book):
+    words = "A few words of a summary. " * 40
+    workbook = book(make.analysis(summary=words), make.sheet([make.fact("x", 1, kpi=True)]))
+    sheet = workbook["Summary"]
+    (at,) = (row[1].row for row in sheet.iter_rows() if row[1].value and words[:40] in row[1].value)
+    assert sheet.row_dimensions[at].height >= 15 * len(words) / 100
+    assert sheet.row_dimensions[at - 1].height < 40
+    assert sheet.column_dimensions["A"].width >= 30
 
 
 @pytest.mark.parametrize(
