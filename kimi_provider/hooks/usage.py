@@ -19,13 +19,7 @@ def report_usage(ti: Any, model: str | None, usage: Usage) -> None:
     """
     if not (usage.calls or usage.repeated_calls):
         return
-    from airflow.sdk.observability import stats
+    from kimi_provider.hooks.metrics import measure_usage
 
     ti.xcom_push(key=USAGE_KEY, value={"model": model, **usage.model_dump(mode="json")})
-    tags = {"dag_id": ti.dag_id, "task_id": ti.task_id, "model": model or ""}
-    stats.gauge("kimi.calls", usage.calls, tags=tags)
-    stats.gauge("kimi.input_tokens", usage.input_tokens, tags=tags)
-    stats.gauge("kimi.output_tokens", usage.output_tokens, tags=tags)
-    stats.gauge("kimi.repeated_calls", usage.repeated_calls, tags=tags)
-    if usage.cost_usd is not None:
-        stats.gauge("kimi.cost_usd", float(usage.cost_usd), tags=tags)
+    measure_usage(ti, model, usage)

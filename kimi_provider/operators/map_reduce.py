@@ -17,12 +17,11 @@ import asyncio
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.kimi import KimiHook
 from kimi_provider.hooks.storage import open_uri, task_folder
 from kimi_provider.hooks.templates import template_search_path
+from kimi_provider.operators.lineage import LineageOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,10 +33,11 @@ if TYPE_CHECKING:
     from kimi_provider.analysis.preparing import Plan
     from kimi_provider.analysis.prompts import PromptTemplate
     from kimi_provider.analysis.trace import Trace
+    from kimi_provider.hooks.lineage import Lineage
     from kimi_provider.schemas import DatasetRef
 
 
-class _TextOperator(BaseOperator):
+class _TextOperator(LineageOperator):
     """What planning and reading share: the template, the data, and the connection."""
 
     template_fields: Sequence[str] = ("prompt", "datasets", "kimi_conn_id", "model", "max_cost_usd")
@@ -59,6 +59,11 @@ class _TextOperator(BaseOperator):
         self.kimi_conn_id = kimi_conn_id
         self.model = model
         self.max_cost_usd = max_cost_usd
+
+    def _planned(self) -> Lineage:
+        from kimi_provider.hooks.lineage import Lineage, places_of_datasets
+
+        return Lineage(inputs=places_of_datasets(self.datasets))
 
     def _template(self) -> PromptTemplate:
         from kimi_provider.analysis.prompts import PromptTemplate
@@ -138,6 +143,7 @@ class KimiMapOperator(_TextOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Read one part and store what was found."""
         from kimi_provider.analysis.trace import Trace
+        from kimi_provider.hooks.lineage import Place
         from kimi_provider.storage import write_text
 
         folder = task_folder(context)
@@ -150,6 +156,7 @@ class KimiMapOperator(_TextOperator):
                 trace.write(folder / "trace.json")
         path = folder / "part.json"
         write_text(path, part.model_dump_json())
+        self._tell(outputs=(Place(path.as_uri()),))
         return {
             "uri": path.as_uri(),
             "number": part.number,
@@ -163,6 +170,7 @@ class KimiMapOperator(_TextOperator):
         from kimi_provider.analysis.database import Database
         from kimi_provider.analysis.map_reduce import read_chunk
         from kimi_provider.analysis.preparing import local_files
+        from kimi_provider.hooks.metrics import calls_of
 
         fields = dict(self.chunk)
         dataset, column = fields.pop("dataset"), fields.pop("column")
@@ -172,7 +180,11 @@ class KimiMapOperator(_TextOperator):
             files = local_files({dataset: (ref, open_uri(ref.uri))})
             database = stack.enter_context(Database(stack.enter_context(files)))
             async with hook.caller(
-                task_folder(context), trace=trace, budget=budget, on_progress=self.log.info
+                task_folder(context),
+                trace=trace,
+                budget=budget,
+                on_progress=self.log.info,
+                on_call=calls_of(context["ti"]),
             ) as caller:
                 return await read_chunk(
                     caller,
