@@ -25,9 +25,8 @@ def tags_of(ti: Any) -> dict[str, str]:
 
     :param ti: the task instance, in whatever form Airflow has it; ``None`` where there is none.
     """
-    if ti is None:
-        return {}
-    return {"dag_id": str(ti.dag_id), "task_id": str(ti.task_id)}
+    told = {name: getattr(ti, name, None) for name in ("dag_id", "task_id")}
+    return {name: str(value) for name, value in told.items() if value is not None}
 
 
 def calls_of(ti: Any, *, triggerer: bool = False) -> Callable[[CallReport], None]:

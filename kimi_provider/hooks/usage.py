@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kimi_provider.schemas import Usage
+
+log = logging.getLogger(__name__)
 
 USAGE_KEY = "kimi_usage"
 """Key of the XCom: a :class:`~kimi_provider.schemas.Usage` as JSON, with the ``model``."""
@@ -21,5 +24,8 @@ def report_usage(ti: Any, model: str | None, usage: Usage) -> None:
         return
     from kimi_provider.hooks.metrics import measure_usage
 
-    ti.xcom_push(key=USAGE_KEY, value={"model": model, **usage.model_dump(mode="json")})
+    try:
+        ti.xcom_push(key=USAGE_KEY, value={"model": model, **usage.model_dump(mode="json")})
+    except Exception as error:  # noqa: BLE001 — what was paid for is not lost over telling its price
+        log.warning("The usage cannot be kept (%s)", type(error).__name__)
     measure_usage(ti, model, usage)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from kimi_provider.analysis.budget import Budget
     from kimi_provider.analysis.partial import PartResult
     from kimi_provider.analysis.preparing import Plan
     from kimi_provider.analysis.prompts import PromptTemplate
@@ -142,17 +143,21 @@ class KimiMapOperator(_TextOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read one part and store what was found."""
+        from kimi_provider.analysis.budget import Budget
         from kimi_provider.analysis.trace import Trace
         from kimi_provider.hooks.lineage import Place
+        from kimi_provider.hooks.usage import report_usage
         from kimi_provider.storage import write_text
 
         folder = task_folder(context)
         with airflow_failures():
             hook = KimiHook(self.kimi_conn_id, model=self.model)
-            trace = Trace(secrets=[hook.get_conn().config.api_key])
+            config = hook.get_conn().config
+            trace, budget = Trace(secrets=[config.api_key]), Budget(max_cost_usd=self.max_cost_usd)
             try:
-                part = asyncio.run(self._read(hook, context, trace))
+                part = asyncio.run(self._read(hook, context, trace, budget))
             finally:
+                report_usage(context["ti"], config.model, budget.spent)
                 trace.write(folder / "trace.json")
         path = folder / "part.json"
         write_text(path, part.model_dump_json())
@@ -164,8 +169,7 @@ class KimiMapOperator(_TextOperator):
             "themes": len(part.themes),
         }
 
-    async def _read(self, hook: KimiHook, context: Context, trace: Trace) -> PartResult:
-        from kimi_provider.analysis.budget import Budget
+    async def _read(self, hook: KimiHook, context: Context, trace: Trace, budget: Budget) -> PartResult:
         from kimi_provider.analysis.chunks import Chunk, TextSource
         from kimi_provider.analysis.database import Database
         from kimi_provider.analysis.map_reduce import read_chunk
@@ -175,7 +179,6 @@ class KimiMapOperator(_TextOperator):
         fields = dict(self.chunk)
         dataset, column = fields.pop("dataset"), fields.pop("column")
         ref = self._references()[dataset]
-        budget = Budget(max_cost_usd=self.max_cost_usd)
         with ExitStack() as stack:
             files = local_files({dataset: (ref, open_uri(ref.uri))})
             database = stack.enter_context(Database(stack.enter_context(files)))
