@@ -59,9 +59,12 @@ class APIError(KimiProviderError):
 
     :param message: what happened and the way out.
     :param request_ids: ids by which the host's support can find the call.
+
+    ``attempts`` says how often the call was tried.
     """
 
     retryable = True
+    attempts = 1
 
     def __init__(self, message: str, *, request_ids: tuple[str, ...] = ()) -> None:
         super().__init__(message)

@@ -42,6 +42,7 @@ def get_provider_info() -> _Json:
                     "kimi_provider.operators.fetch",
                     "kimi_provider.operators.fetch_files",
                     "kimi_provider.operators.fetch_sql",
+                    "kimi_provider.operators.lineage",
                     "kimi_provider.operators.map_reduce",
                     "kimi_provider.operators.report",
                     "kimi_provider.operators.slices",

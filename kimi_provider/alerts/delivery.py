@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from structlog.contextvars import bound_contextvars
 from tenacity import AsyncRetrying, retry_if_result
 from tenacity.wait import wait_exponential, wait_random
 
@@ -86,6 +87,7 @@ async def deliver(
     send: Send,
     ledger: StoragePath,
     policy: DeliveryPolicy | None = None,
+    on_sent: Callable[[Sequence[DeliveryReceipt]], None] = lambda _: None,
 ) -> tuple[DeliveryReceipt, ...]:
     """Send a message to each recipient, unless the ledger says that it left already.
 
@@ -95,6 +97,7 @@ async def deliver(
     :param send: posts one body and says what came of it.
     :param ledger: folder of the ledger; all tries must see the same.
     :param policy: how hard, how fast and how often to send.
+    :param on_sent: gets the receipts of this run alone, without those that the ledger had.
     :returns: a receipt for each recipient, in order: ``queued``, or what the service has told since;
         ``checked`` for a message to its sandbox, ``canceled`` for one that was taken back.
     :raises ConfigurationError: if the message is beyond a limit of the service; nothing was sent.
@@ -116,7 +119,9 @@ async def deliver(
             raise end
     receipts = tuple(delivery.receipts[recipient.key] for recipient in to)
     counts = Counter(receipt.status for receipt in receipts)
-    log.info("Message %s: %s.", message_id, _counted(counts))
+    with bound_contextvars(kimi_message_id=message_id, kimi_mails=_by_status(counts)):
+        log.info("Message %s: %s.", message_id, _counted(counts))
+    on_sent([delivery.receipts[recipient.key] for recipient in pending])
     unread = sum(counts[status] for status in _UNREAD)
     if unread:
         log.warning("%d mails of message %s did not reach their recipients.", unread, message_id)
@@ -256,8 +261,12 @@ def _last(state: RetryCallState) -> Verdict:
     return verdict
 
 
+def _by_status(counts: Mapping[DeliveryStatus, int]) -> dict[str, int]:
+    return {status.value: counts[status] for status in DeliveryStatus if counts[status]}
+
+
 def _counted(counts: Mapping[DeliveryStatus, int]) -> str:
-    return ", ".join(f"{counts[status]} {status.value}" for status in DeliveryStatus if counts[status])
+    return ", ".join(f"{number} {status}" for status, number in _by_status(counts).items())
 
 
 def _error(

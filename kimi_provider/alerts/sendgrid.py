@@ -29,7 +29,7 @@ from kimi_provider.exceptions import ConfigurationError, DeliveryError
 from kimi_provider.schemas import DeliveryStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from http.client import HTTPMessage
 
     from kimi_provider.alerts.account import SendGridConfig
@@ -71,6 +71,7 @@ class SendGridClient:
         cc: str | Iterable[str] = (),
         bcc: str | Iterable[str] = (),
         undo_window: timedelta | None = None,
+        on_sent: Callable[[Sequence[DeliveryReceipt]], None] = lambda _: None,
     ) -> tuple[DeliveryReceipt, ...]:
         """Send a message to each recipient once; see :func:`kimi_provider.alerts.delivery.deliver`.
 
@@ -81,6 +82,7 @@ class SendGridClient:
             ten minutes after that, because SendGrid may not stop one that is nearer to its time. Also a
             message with a ``send_at`` and without a ``batch_id`` gets one with this, and keeps its time
             if that is later.
+        :param on_sent: gets the receipts of this run alone, without those that the ledger had.
         :raises ConfigurationError: if a recipient is malformed or not allowed, or the message is beyond
             a limit; nothing was sent.
         :raises DeliveryError: if any mail is not known to be queued.
@@ -91,7 +93,13 @@ class SendGridClient:
                 self._scheduled, message, Ledger(ledger, message_id), undo_window
             )
         return await deliver(
-            message, people, message_id=message_id, send=self.send, ledger=ledger, policy=policy
+            message,
+            people,
+            message_id=message_id,
+            send=self.send,
+            ledger=ledger,
+            policy=policy,
+            on_sent=on_sent,
         )
 
     def _scheduled(self, message: Message, ledger: Ledger, undo_window: timedelta) -> Message:

@@ -18,6 +18,7 @@ from kimi_provider.analysis.context import size_of
 from kimi_provider.analysis.dialogue import Dialogue
 from kimi_provider.analysis.permissions import Policy
 from kimi_provider.analysis.repeats import STOP, Repeats
+from kimi_provider.analysis.telemetry import agent_span
 from kimi_provider.analysis.toolbox import Answered, Toolbox
 from kimi_provider.analysis.tools import ToolOutput, builtin_tool, failure
 from kimi_provider.analysis.transcript import (
@@ -134,7 +135,8 @@ async def run_agent(
     request = msgspec.structs.replace(request, cache_key=request.cache_key or name[:32])
     messages = list(request.messages)
     state = resume or Transcript(run=name, messages=messages, head=len(messages))
-    return await _Run(caller, Dialogue(caller, request, state), toolbox, limits, state).go()
+    with agent_span():
+        return await _Run(caller, Dialogue(caller, request, state), toolbox, limits, state).go()
 
 
 @dataclass

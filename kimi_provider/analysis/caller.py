@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kimi_provider.analysis.budget import Need, check_window
+from kimi_provider.analysis.call_log import log_call, price_of
 from kimi_provider.analysis.elsewhere import PendingCall
 from kimi_provider.analysis.journal import fingerprint
 from kimi_provider.analysis.progress import Progress
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from kimi_provider.analysis.budget import Budget
     from kimi_provider.analysis.elsewhere import Elsewhere
     from kimi_provider.analysis.journal import Journal
+    from kimi_provider.analysis.telemetry import CallReport
     from kimi_provider.analysis.trace import Trace
     from kimi_provider.client.client import KimiClient
     from kimi_provider.client.messages import ChatRequest, Message
@@ -44,8 +46,8 @@ _LEAST_ANSWER = 16_000
 _ASSUMED_ANSWER = 32_768
 
 
-def _ignore(_: str) -> None:
-    """Take progress that nobody wants."""
+def _ignore(_: object) -> None:
+    """Take news that nobody wants."""
 
 
 class Caller:
@@ -61,6 +63,7 @@ class Caller:
         made again; it may have been billed.
     :param elsewhere: takes the calls that the journal does not have, where this process is not to
         wait for the model itself.
+    :param on_call: gets a report of each call that was made, also of one that failed.
 
     For each call: journal look-up → window and budget check → client → journal → log and trace. The
     same request asked again in one run is a second question, and gets a second answer.
@@ -76,6 +79,7 @@ class Caller:
         on_progress: Callable[[str], None] = _ignore,
         repeat_interrupted: bool = True,
         elsewhere: Elsewhere | None = None,
+        on_call: Callable[[CallReport], None] = _ignore,
     ) -> None:
         self.client = client
         self.budget = budget
@@ -89,6 +93,7 @@ class Caller:
         self._counted = journal is None
         self._repeat_interrupted = repeat_interrupted
         self._elsewhere = elsewhere
+        self._on_call = on_call
         self._active = 0
 
     @property
@@ -170,7 +175,7 @@ class Caller:
             self.trace.add("interrupted", calls=earlier.repeated_calls)
         if earlier.calls:
             log.info(
-                "The journal holds %d calls of earlier attempts, %s", earlier.calls, _price(earlier)
+                "The journal holds %d calls of earlier attempts, %s", earlier.calls, price_of(earlier)
             )
 
     def _claim(self, key: str) -> int:
@@ -193,7 +198,6 @@ class Caller:
             result = await self._call(fitted, key, occurrence)
         self._estimator.observe(request, result.usage.input_tokens)
         self._record(request, key, result)
-        self._log(result)
         return result
 
     async def _stored(self, key: str, occurrence: int) -> ChatResult | None:
@@ -232,10 +236,14 @@ class Caller:
         return result
 
     async def _ask(self, request: ChatRequest) -> ChatResult:
-        with call_span(request, self.client.config) as answered:
+        with call_span(request, self.client.config, self._ended) as answered:
             result = await self.client.complete(request, on_event=Progress(self.on_progress))
             answered(result)
         return result
+
+    def _ended(self, report: CallReport) -> None:
+        log_call(report, self.usage)
+        self._on_call(report)
 
     def _interrupted(self, key: str) -> None:
         self.budget.add(Usage(repeated_calls=1))
@@ -325,23 +333,3 @@ class Caller:
             time_to_first_token=result.time_to_first_token,
             tokens_per_second=result.tokens_per_second,
         )
-
-    def _log(self, result: ChatResult) -> None:
-        usage = result.usage
-        log.info(
-            "Kimi call %d (%s): %d prompt tokens (%d cached), %d answer tokens (%d reasoning), %s; "
-            "so far %s; request %s",
-            self.usage.calls,
-            result.model,
-            usage.input_tokens,
-            usage.cache_read_tokens,
-            usage.output_tokens,
-            usage.reasoning_tokens,
-            _price(usage),
-            _price(self.usage),
-            ", ".join(result.request_ids) or "without id",
-        )
-
-
-def _price(usage: Usage) -> str:
-    return "price unknown" if usage.cost_usd is None else f"{usage.cost_usd:.4f} USD"

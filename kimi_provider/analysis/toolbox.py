@@ -135,8 +135,10 @@ class Toolbox:
                 output = failure(f"a person refused this call{note}; go on without it")
                 return Answered(number, call, output, decision, reason)
         async with self._slots:
-            with tool_span(call.name, call.id):
+            with tool_span(call.name, call.id) as failed:
                 output = await self._run(tool, Invocation(arguments, call.arguments, number), key)
+                if output.failed:
+                    failed("tool_error")
         return Answered(number, call, output, decision, reason)
 
     async def _approval(self, key: str) -> Approval | None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from kimi_provider.alerts.addresses import recipients
 from kimi_provider.cli.console import MISUSED, command, note, show
+from kimi_provider.cli.records import erase_records
 from kimi_provider.exceptions import ConfigurationError
-from kimi_provider.hooks.erasure import ERASED, address_pattern, erase
+from kimi_provider.hooks.erasure import erase
 from kimi_provider.hooks.retention import Retention, expire, summary
 
 if TYPE_CHECKING:
-    import re
     from argparse import Namespace
 
 
@@ -57,10 +57,10 @@ def _erase(args: Namespace) -> int:
     # Checked as what is sent to, but never shown: terminals have histories too.
     (recipient,) = _one(args.recipient)
     erased = erase(recipient, dry_run=args.dry_run)
-    returned = _erase_results(recipient, dry_run=args.dry_run)
+    records = erase_records(recipient, dry_run=args.dry_run)
     rows: list[dict[str, Any]] = [
         {"place": "storage", "found_in": len(erased.files), "times": erased.times},
-        *({"place": place, "found_in": n, "times": None} for place, n in returned.items()),
+        *({"place": place, "found_in": n, "times": None} for place, n in records.items()),
     ]
     show([{**row, "erased": not args.dry_run} for row in rows], args.output)
     if erased.sealed:
@@ -68,7 +68,10 @@ def _erase(args: Namespace) -> int:
             f"{erased.sealed} datasets, PDFs and workbooks were not looked into: they are not changed in"
             " place. Protect such columns when fetching, or let the files expire (--days)."
         )
-    note("Task logs, Variables and the code of DAGs are not looked into; neither is SendGrid.")
+    note(
+        "Task logs, Airflow's audit log, Variables and the code of DAGs are not looked into; neither is"
+        " SendGrid."
+    )
     return 0
 
 
@@ -77,47 +80,6 @@ def _one(text: str) -> tuple[str]:
     if len(found) != 1:
         raise ConfigurationError("--recipient must be one address.")
     return (found[0].address,)
-
-
-def _erase_results(address: str, *, dry_run: bool) -> dict[str, int]:
-    """Blot out an address in what Airflow's database has of mailing tasks; return in how many."""
-    from airflow.models.renderedtifields import RenderedTaskInstanceFields
-    from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
-    from airflow.utils.session import create_session
-    from sqlalchemy import String, cast, func, select
-
-    pattern = address_pattern(address)
-    returned, rendered = XComModel.value, RenderedTaskInstanceFields.rendered_fields
-    # The words tell our tasks' values from those of others, which are not ours to change.
-    places = (
-        ("what tasks returned", XComModel, returned, "receipts", XComModel.key == XCOM_RETURN_KEY),
-        ("what tasks were given", RenderedTaskInstanceFields, rendered, "sendgrid_conn_id", None),
-    )
-    found: dict[str, int] = {}
-    with create_session() as session:
-        for place, model, column, word, condition in places:
-            text = func.lower(cast(column, String))
-            query: Any = select(model).where(
-                text.contains(word), text.contains(address.lower(), autoescape=True)
-            )
-            found[place] = 0
-            for row in session.scalars(query if condition is None else query.where(condition)):
-                before = getattr(row, column.key)
-                after = _blotted(before, pattern)
-                found[place] += after != before
-                if not dry_run:
-                    setattr(row, column.key, after)
-    return found
-
-
-def _blotted(value: Any, pattern: re.Pattern[str]) -> Any:
-    if isinstance(value, str):
-        return pattern.sub(ERASED, value)
-    if isinstance(value, list):
-        return [_blotted(one, pattern) for one in value]
-    if isinstance(value, dict):
-        return {key: _blotted(one, pattern) for key, one in value.items()}
-    return value
 
 
 def _confirmed(args: Namespace) -> bool:

@@ -172,6 +172,7 @@ class KimiClient:
         body = encode(build_body(request, self.config))
         model = model_of(request, self.config)
         told = False
+        attempts = 0
 
         def tell(event: StreamEvent) -> None:
             nonlocal told
@@ -180,9 +181,11 @@ class KimiClient:
                 on_event(event)
 
         async def attempt(number: int) -> ChatResult:
+            nonlocal attempts
+            attempts = number
             if number > 1 and on_event is not None and told:
                 on_event(Restarted(number))
-            return await self._attempt(request, model, body, tell if on_event else None)
+            return await self._attempt(request, model, body, tell if on_event else None, number)
 
         try:
             return await with_retries(
@@ -190,6 +193,9 @@ class KimiClient:
             )
         except NotFoundError as error:
             raise await self._explained(error, model) from None
+        except APIError as error:
+            error.attempts = attempts
+            raise
 
     async def _attempt(
         self,
@@ -197,8 +203,9 @@ class KimiClient:
         model: str,
         body: bytes,
         emit: Callable[[StreamEvent], None] | None,
+        number: int,
     ) -> ChatResult:
-        """Make one call."""
+        """Make one call, the ``number``-th try of it."""
         config = self.config
         assembler = Assembler(
             model,
@@ -230,6 +237,7 @@ class KimiClient:
                 price=self._api.price(model),
                 first_token=exchange.first_token,
                 duration=time.monotonic() - exchange.started,
+                attempts=number,
             )
             if entry is not None and result.usage.input_tokens:
                 # Moonshot charges the true prompt and the whole bound.

@@ -146,7 +146,7 @@ class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
     where the answer ended without one. ``usage`` counts one call. ``model`` is the id that the host
     answered with. Times are in seconds; ``tokens_per_second`` counts output from the first token
     on; both are ``None`` where the answer was not streamed. ``healed`` counts tool calls and
-    thoughts that the host had leaked into the text.
+    thoughts that the host had leaked into the text, ``attempts`` how often the call was tried.
     """
 
     text: str
@@ -161,6 +161,7 @@ class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
     time_to_first_token: float | None = None
     tokens_per_second: float | None = None
     healed: int = 0
+    attempts: int = 1
 
     @property
     def truncated(self) -> bool:

@@ -120,6 +120,7 @@ class Assembler:
         price: Price | None,
         first_token: float | None = None,
         duration: float | None = None,
+        attempts: int = 1,
     ) -> ChatResult:
         """Return what came.
 
@@ -127,6 +128,7 @@ class Assembler:
         :param price: what the model costs here, ``None`` where not known.
         :param first_token: seconds from the request to the first content.
         :param duration: seconds from the request to the end.
+        :param attempts: how often the call was tried.
         :raises ResponseValidationError: if there was no answer at all, not even an empty one.
         """
         if not self.started:
@@ -162,6 +164,7 @@ class Assembler:
             if elapsed > 0 and usage.output_tokens
             else None,
             healed=healed.found + thought.found,
+            attempts=attempts,
         )
         if self._emit is not None:
             self._show_rest(result, leaked=len(leaked))

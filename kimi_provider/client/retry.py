@@ -6,6 +6,7 @@ import logging
 import random
 from typing import TYPE_CHECKING, TypeVar
 
+from structlog.contextvars import bound_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random
 
@@ -53,17 +54,26 @@ async def with_retries(
 
     def log(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        logger.info(
-            "%s %s: %s %s, attempt %d of %d, next in %.1f s, request id %s",
-            config.host.name,
-            model or "-",
-            type(error).__name__,
-            _status(error) or "-",
-            state.attempt_number,
-            config.max_attempts,
-            state.upcoming_sleep,
-            ", ".join(getattr(error, "request_ids", ())) or "-",
-        )
+        request_ids: tuple[str, ...] = getattr(error, "request_ids", ())
+        fields = {
+            "kimi_provider": config.host.name,
+            "kimi_model": model,
+            "kimi_error": type(error).__name__,
+            "kimi_attempts": state.attempt_number,
+            "kimi_request_ids": list(request_ids),
+        }
+        with bound_contextvars(**fields):
+            logger.info(
+                "%s %s: %s %s, attempt %d of %d, next in %.1f s, request id %s",
+                config.host.name,
+                model or "-",
+                type(error).__name__,
+                _status(error) or "-",
+                state.attempt_number,
+                config.max_attempts,
+                state.upcoming_sleep,
+                ", ".join(request_ids) or "-",
+            )
 
     retrying = AsyncRetrying(
         stop=stop_after_attempt(config.max_attempts),

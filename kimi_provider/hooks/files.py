@@ -53,6 +53,14 @@ def matching_files(path: str, *, conn_id: str | None = None) -> dict[str, Storag
         raise SourceUnavailableError(f"The files {shown(path)} cannot be listed: {reason}.") from error
 
 
+def place_of_path(path: str) -> str:
+    """Return the URI of the file that a path names, or of the folder in which its wildcards begin."""
+    scheme = _SCHEME.match(path)
+    wild = _WILD.search(path)
+    fixed = path if wild is None else path[: wild.start()].rpartition("/")[0]
+    return shown(fixed) if scheme else f"file://{fixed}"
+
+
 def shown(path: str) -> str:
     """Return a path as it may be shown: without a password."""
     return _PASSWORD.sub("", path)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kimi_provider.analysis.budget import Budget
     from kimi_provider.analysis.caller import Caller
     from kimi_provider.analysis.elsewhere import Elsewhere
+    from kimi_provider.analysis.telemetry import CallReport
     from kimi_provider.analysis.tools import Tool
     from kimi_provider.analysis.trace import Trace
     from kimi_provider.analysis.transcript import ApprovalNeeded
@@ -228,6 +229,7 @@ class KimiHook(BaseHook):
         on_progress: Callable[[str], None],
         repeat_interrupted: bool = True,
         elsewhere: Elsewhere | None = None,
+        on_call: Callable[[CallReport], None] = lambda _: None,
     ) -> AsyncIterator[Caller]:
         """Open a client whose calls are kept in a journal, counted and traced.
 
@@ -242,6 +244,7 @@ class KimiHook(BaseHook):
         :param repeat_interrupted: whether a call is made again in which an earlier process was killed.
         :param elsewhere: takes the calls that are not in the journal, where this process is not to
             wait for the model itself.
+        :param on_call: gets a report of each call that was made, also of one that failed.
         """
         from kimi_provider.analysis.caller import Caller
         from kimi_provider.analysis.journal import Journal
@@ -258,6 +261,7 @@ class KimiHook(BaseHook):
                 on_progress=on_progress,
                 repeat_interrupted=repeat_interrupted,
                 elsewhere=elsewhere,
+                on_call=on_call,
             )
 
     def test_connection(self) -> tuple[bool, str]:

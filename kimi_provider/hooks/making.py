@@ -55,9 +55,12 @@ async def analyzed(
     :raises KimiProviderError: what :func:`kimi_provider.analysis.analyst.analyze` raises.
     """
     from kimi_provider.analysis.budget import Budget
+    from kimi_provider.hooks.metrics import calls_of
 
     budget = Budget(max_cost_usd=recipe.max_cost_usd)
-    async with hook.caller(journal, trace=trace, budget=budget, on_progress=on_progress) as caller:
+    async with hook.caller(
+        journal, trace=trace, budget=budget, on_progress=on_progress, on_call=calls_of(None)
+    ) as caller:
         return await analyzed_by(
             caller,
             recipe,

@@ -11,7 +11,7 @@ from airflow.sdk import BaseHook
 from kimi_provider.exceptions import ConfigurationError, DeliveryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from airflow.sdk import Connection
@@ -104,6 +104,7 @@ class SendGridHook(BaseHook):
         cc: str | Iterable[str] = (),
         bcc: str | Iterable[str] = (),
         undo_window: timedelta | None = None,
+        on_sent: Callable[[Sequence[DeliveryReceipt]], None] = lambda _: None,
     ) -> tuple[DeliveryReceipt, ...]:
         """Send a message to each recipient once; see :meth:`SendGridClient.deliver`.
 
@@ -123,6 +124,7 @@ class SendGridHook(BaseHook):
                 cc=cc,
                 bcc=bcc,
                 undo_window=undo_window,
+                on_sent=on_sent,
             )
         finally:
             if undo_window is not None:

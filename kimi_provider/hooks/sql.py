@@ -30,11 +30,21 @@ class ReadingCursor:
 
     :ivar source: the connection by its type and id.
     :ivar postgres: whether its description has PostgreSQL's types.
+    :ivar hook: what opened the connection.
     """
 
     cursor: Cursor
     source: str
     postgres: bool
+    hook: Any
+
+    def tell(self, sql: str, rows: int) -> None:
+        """Tell hook lineage what was asked, for its listeners; parameters are left out."""
+        try:
+            from airflow.providers.common.sql.hooks.lineage import send_sql_hook_lineage
+        except ImportError:  # an older provider has no lineage
+            return
+        send_sql_hook_lineage(context=self.hook, sql=sql, row_count=rows)
 
 
 @contextmanager
@@ -66,7 +76,7 @@ def reading_cursor(conn_id: str, *, timeout: float) -> Iterator[ReadingCursor]:
         except Exception as error:
             raise database_error(error, source) from error
         try:
-            yield ReadingCursor(cursor, source, driver in _POSTGRES_DRIVERS)
+            yield ReadingCursor(cursor, source, driver in _POSTGRES_DRIVERS, hook)
         finally:
             # A connection that broke cannot close its cursor; why it broke is what has to be told.
             with suppress(Exception):

@@ -116,6 +116,7 @@ class Telling:
         self, item: Item, to: str | Source | Sequence[str | Source], context: Context
     ) -> tuple[DeliveryReceipt, ...]:
         from kimi_provider.alerts.ledger import message_id
+        from kimi_provider.hooks.metrics import mails_of
 
         if not to:
             raise ConfigurationError(
@@ -137,6 +138,7 @@ class Telling:
             people,
             message_id=message_id(*scope, content=item.id),
             ledger=task_folder(context) / "ledger",
+            on_sent=mails_of(ti),
         )
         try:
             receipts = asyncio.run(delivering)
@@ -148,6 +150,8 @@ class Telling:
         return receipts
 
     def _notify(self, item: Item, notifier: Any, context: Context) -> tuple[DeliveryReceipt, ...]:
+        from kimi_provider.hooks.metrics import count_notification
+
         claim, item = self.desk.claim(item)
         if claim is Claim.SUPERSEDED:
             return ()
@@ -161,8 +165,10 @@ class Telling:
         except Exception as error:  # a notifier raises whatever its service's library does
             progress = Progress.AMBIGUOUS if _unanswered(error) else Progress.FAILED
             self.desk.close(item, progress, type(error).__name__)
+            count_notification(context["ti"], item.receiver, progress.value)
             raise _not_told(item, progress, type(error).__name__) from error
         self.desk.close(item, Progress.SENT)
+        count_notification(context["ti"], item.receiver, Progress.SENT.value)
         log.info("The receiver %s is told of %d alerts", item.receiver, len(item.events))
         return (receipt_of(item, Progress.SENT),)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kimi_provider.schemas import Usage
+
+log = logging.getLogger(__name__)
 
 USAGE_KEY = "kimi_usage"
 """Key of the XCom: a :class:`~kimi_provider.schemas.Usage` as JSON, with the ``model``."""
@@ -19,13 +22,10 @@ def report_usage(ti: Any, model: str | None, usage: Usage) -> None:
     """
     if not (usage.calls or usage.repeated_calls):
         return
-    from airflow.sdk.observability import stats
+    from kimi_provider.hooks.metrics import measure_usage
 
-    ti.xcom_push(key=USAGE_KEY, value={"model": model, **usage.model_dump(mode="json")})
-    tags = {"dag_id": ti.dag_id, "task_id": ti.task_id, "model": model or ""}
-    stats.gauge("kimi.calls", usage.calls, tags=tags)
-    stats.gauge("kimi.input_tokens", usage.input_tokens, tags=tags)
-    stats.gauge("kimi.output_tokens", usage.output_tokens, tags=tags)
-    stats.gauge("kimi.repeated_calls", usage.repeated_calls, tags=tags)
-    if usage.cost_usd is not None:
-        stats.gauge("kimi.cost_usd", float(usage.cost_usd), tags=tags)
+    try:
+        ti.xcom_push(key=USAGE_KEY, value={"model": model, **usage.model_dump(mode="json")})
+    except Exception as error:  # noqa: BLE001 — what was paid for is not lost over telling its price
+        log.warning("The usage cannot be kept (%s)", type(error).__name__)
+    measure_usage(ti, model, usage)

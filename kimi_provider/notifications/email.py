@@ -62,6 +62,7 @@ def send_email(  # noqa: PLR0917 — Airflow's signature
     """
     from kimi_provider.alerts.addresses import everyone
     from kimi_provider.alerts.payload import build_requests
+    from kimi_provider.hooks.metrics import mails_of
     from kimi_provider.hooks.sendgrid import SendGridHook
 
     wanted = conn_id if conn_id and conn_id != _AIRFLOWS_CONN_ID else _DEFAULT_CONN_ID
@@ -83,7 +84,15 @@ def send_email(  # noqa: PLR0917 — Airflow's signature
     with tempfile.TemporaryDirectory(prefix="kimi-mail-") as folder:
         ledger = cast("StoragePath", Path(folder))
         asyncio.run(
-            client.deliver(message, to, message_id=own_id, ledger=ledger, cc=cc or (), bcc=bcc or ())
+            client.deliver(
+                message,
+                to,
+                message_id=own_id,
+                ledger=ledger,
+                cc=cc or (),
+                bcc=bcc or (),
+                on_sent=mails_of(None),
+            )
         )
 
 

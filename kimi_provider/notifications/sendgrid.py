@@ -148,6 +148,7 @@ class SendGridNotifier(BaseNotifier):
 
     async def _deliver(self, client: SendGridClient, context: Context) -> None:
         from kimi_provider.alerts.ledger import message_id
+        from kimi_provider.hooks.metrics import mails_of
         from kimi_provider.hooks.recipients import read_recipients
 
         notice = _notice(context)
@@ -160,6 +161,7 @@ class SendGridNotifier(BaseNotifier):
                 people,
                 message_id=message_id(*place, content=message.sha256),
                 ledger=cast("StoragePath", Path(ledger)),
+                on_sent=mails_of(context.get("ti")),
             )
 
     async def _message(self, client: SendGridClient, notice: Notice, dag: object) -> Message:

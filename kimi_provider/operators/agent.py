@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kimi_provider.analysis.permissions import Approval
     from kimi_provider.analysis.tools import Tool
     from kimi_provider.analysis.transcript import ApprovalNeeded
+    from kimi_provider.hooks.lineage import Lineage
     from kimi_provider.storage import StoragePath
 
 _REFUSE = "Refuse"
@@ -131,6 +132,11 @@ class KimiAgentOperator(KimiOperator):
             "usage": outcome.usage.model_dump(mode="json"),
             "trace_uri": (folder / "trace.json").as_uri(),
         }
+
+    def _planned(self) -> Lineage:
+        from kimi_provider.hooks.lineage import Lineage, places_of_datasets
+
+        return Lineage(inputs=places_of_datasets(self.datasets))
 
     async def _run(self, caller: Caller, approvals: Mapping[str, Approval]) -> Any:
         from kimi_provider.analysis.agent import AgentLimits, run_agent

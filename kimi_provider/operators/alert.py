@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from kimi_provider.alerts.approval import Approval
 from kimi_provider.alerts.rules import rule_from_json
 from kimi_provider.exceptions import ConfigurationError
@@ -14,6 +12,7 @@ from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.links import KimiAlertsLink
 from kimi_provider.hooks.sendgrid import SendGridHook
 from kimi_provider.hooks.storage import task_folder
+from kimi_provider.operators.lineage import LineageOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,11 +23,12 @@ if TYPE_CHECKING:
     from kimi_provider.alerts.recipients_from import Source
     from kimi_provider.alerts.settings import AlertSettings
     from kimi_provider.hooks.approval import Review
+    from kimi_provider.hooks.lineage import Lineage
     from kimi_provider.hooks.telling import MailParts
     from kimi_provider.schemas import Analysis, DeliveryReceipt, Fact
 
 
-class AlertOperator(BaseOperator):
+class AlertOperator(LineageOperator):
     """Tells people of a run if a rule fires; returns an :class:`~kimi_provider.schemas.AlertResult`.
 
     By default it mails the report. Each recipient gets a mail of his own, and gets it once: what is
@@ -141,8 +141,28 @@ class AlertOperator(BaseOperator):
 
         with airflow_failures():
             opening, receipts = self._run(context, event)
+        self._told_of(opening, receipts)
         result = AlertResult(events=opening.events, receipts=receipts)
         return result.model_dump(mode="json")
+
+    def _planned(self) -> Lineage:
+        from kimi_provider.hooks import lineage
+
+        report = lineage.places_of_report(self.report)[:1]
+        read = (*report, *lineage.places_of_analysis(self.analysis))
+        return lineage.Lineage(inputs=(*read, *lineage.places_of_datasets(self.datasets)))
+
+    def _told_of(self, opening: Opening, receipts: Sequence[DeliveryReceipt]) -> None:
+        """Tell what the rules read, and by numbers what came of it: no address, no reason."""
+        from collections import Counter
+
+        told = {
+            "rules": len(self.rules),
+            "firing": sum(event.status == "firing" for event in opening.events),
+            "resolved": sum(event.status == "resolved" for event in opening.events),
+            "receipts": dict(Counter(receipt.status.value for receipt in receipts)),
+        }
+        self._tell(facets={"kimi_alert": told})
 
     def _review(self, context: Context) -> Review:
         from kimi_provider.hooks.approval import Review
@@ -159,6 +179,7 @@ class AlertOperator(BaseOperator):
         from kimi_provider.alerts.evaluation import as_table
         from kimi_provider.alerts.settings import AlertSettings
         from kimi_provider.hooks.alert_state import alert_store, attention, moment_of, place_of
+        from kimi_provider.hooks.metrics import measure_alerts
         from kimi_provider.hooks.telling import Telling
         from kimi_provider.storage import exists, write_text
 
@@ -171,6 +192,7 @@ class AlertOperator(BaseOperator):
         moment = moment_of(context)
         desk = Desk(alert_store(context), settings, moment, context["ti"].run_id)
         opening = desk.open(self.rules, self._material(analysis), attention(settings, moment))
+        measure_alerts(context["ti"], opening)
         self.log.info("What the rules saw:\n%s", as_table(opening.seen))
         for one in opening.decisions:
             verb = "is told" if one.tell else "is not told"

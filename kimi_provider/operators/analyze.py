@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from kimi_provider.analysis.caller import Caller
     from kimi_provider.exceptions import KimiProviderError
+    from kimi_provider.hooks.lineage import Lineage
     from kimi_provider.hooks.recipes import AnalysisRecipe
     from kimi_provider.schemas import Analysis
 
@@ -119,6 +120,9 @@ class KimiAnalyzeOperator(KimiOperator):
         return self._analyze(context, event)
 
     def _analyze(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        from kimi_provider.hooks.lineage import places_of_analysis, told_of_analysis
+        from kimi_provider.hooks.metrics import measure_analysis
+
         folder = task_folder(context)
         with airflow_failures():
             recipe = self._recipe()
@@ -127,7 +131,15 @@ class KimiAnalyzeOperator(KimiOperator):
             analysis = self._think(context, partial(self._made, recipe, context), event)
         finally:
             self.log.info("Trace of the analysis: %s", (folder / "trace.json").as_uri())
+        measure_analysis(context["ti"], analysis)
+        facets = {"kimi_analysis": told_of_analysis(analysis)}
+        self._tell(outputs=places_of_analysis(analysis), facets=facets)
         return analysis.model_dump(mode="json")
+
+    def _planned(self) -> Lineage:
+        from kimi_provider.hooks.lineage import Lineage, places_of_datasets
+
+        return Lineage(inputs=places_of_datasets(self.datasets))
 
     async def _made(self, recipe: AnalysisRecipe, context: Context, caller: Caller) -> Analysis:
         from kimi_provider.analysis.fallback import MODEL_FAILURES

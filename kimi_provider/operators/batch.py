@@ -86,6 +86,9 @@ class KimiBatchOperator(BaseOperator):
         return self._proceed(event["batch_id"], context)
 
     def _proceed(self, batch_id: str | None, context: Context) -> dict[str, Any]:
+        from kimi_provider.hooks.usage import report_usage
+        from kimi_provider.schemas import Usage
+
         with airflow_failures():
             # Batches belong to an account, so that no other connection can stand in.
             hook = KimiHook(self.kimi_conn_id, model=self.model, fallback_conn_ids=())
@@ -93,6 +96,7 @@ class KimiBatchOperator(BaseOperator):
             found, result = asyncio.run(self._advance(hook, batch_id, context))
         if result is None:
             self._wait_in_triggerer(found)
+        report_usage(context["ti"], hook.get_conn().config.model, Usage.model_validate(result["usage"]))
         counts = result["counts"]
         log = self.log.warning if counts["failed"] or counts["truncated"] else self.log.info
         log("Batch %s: %s; results: %s", found, counts, result["results_uri"])

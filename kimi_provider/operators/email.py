@@ -168,6 +168,7 @@ class SendGridEmailOperator(BaseOperator):
     def _send(self, context: Context) -> tuple[DeliveryReceipt, ...]:
         from kimi_provider.alerts.delivery import DeliveryPolicy
         from kimi_provider.alerts.ledger import message_id
+        from kimi_provider.hooks.metrics import mails_of
         from kimi_provider.hooks.recipients import read_recipients
 
         hook = SendGridHook(self.sendgrid_conn_id)
@@ -186,6 +187,7 @@ class SendGridEmailOperator(BaseOperator):
                 ledger=task_folder(context) / "ledger",
                 policy=policy,
                 undo_window=self.undo_window,
+                on_sent=mails_of(ti),
             )
         )
 

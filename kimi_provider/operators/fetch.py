@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.assets import announce_dataset, default_outlets
 from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.storage import memory_folder, open_uri, task_folder
+from kimi_provider.operators.lineage import LineageOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
+    from kimi_provider.hooks.lineage import Lineage
     from kimi_provider.schemas import DatasetRef
     from kimi_provider.sources.answers import Format
     from kimi_provider.sources.incremental import Incremental
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kimi_provider.sources.protect import Columns
 
 
-class HttpFetchOperator(BaseOperator):
+class HttpFetchOperator(LineageOperator):
     """Reads an API page by page; returns a :class:`~kimi_provider.schemas.DatasetRef`.
 
     Rows stream into typed Parquet in the task's folder; types are found over all rows. The profile
@@ -105,10 +105,22 @@ class HttpFetchOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read all pages into the task's folder."""
+        from kimi_provider.hooks.lineage import Place
+        from kimi_provider.hooks.metrics import measure_dataset
+
         with airflow_failures():
             dataset = asyncio.run(self._fetch(context))
         announce_dataset(context, self.outlets, dataset)
+        measure_dataset(context["ti"], dataset)
+        self._tell(outputs=(Place(dataset.uri, dataset),))
         return dataset.model_dump(mode="json")
+
+    def _planned(self) -> Lineage:
+        from kimi_provider.hooks.http import http_endpoint
+        from kimi_provider.hooks.lineage import Lineage, place_of_url
+
+        base = http_endpoint(self.http_conn_id).base_url.rstrip("/")
+        return Lineage(inputs=(place_of_url(f"{base}/{self.endpoint.lstrip('/')}"),))
 
     async def _fetch(self, context: Context) -> DatasetRef:
         from kimi_provider.hooks.http import http_endpoint

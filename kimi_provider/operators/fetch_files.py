@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
-
-from airflow.sdk import BaseOperator
 
 from kimi_provider.hooks.assets import announce_dataset, default_outlets
 from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.storage import task_folder
+from kimi_provider.operators.lineage import LineageOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
+    from kimi_provider.hooks.lineage import Lineage
     from kimi_provider.sources.file_request import Format
     from kimi_provider.sources.protect import Columns
 
+# Files that lineage names: each becomes a node of somebody's graph.
+_MOST_TOLD = 50
 
-class FileFetchOperator(BaseOperator):
+
+class FileFetchOperator(LineageOperator):
     """Reads files into one dataset; returns a :class:`~kimi_provider.schemas.DatasetRef`.
 
     CSV, TSV, JSON, JSON Lines, Parquet, XLSX, logs and other text, also packed by gzip or Zstandard.
@@ -96,6 +100,8 @@ class FileFetchOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Read all files into the task's folder."""
         from kimi_provider.hooks.files import matching_files, shown
+        from kimi_provider.hooks.lineage import Place
+        from kimi_provider.hooks.metrics import measure_dataset
         from kimi_provider.hooks.protection import column_guard
         from kimi_provider.sources.files import CsvOptions, FileRequest, fetch_files
 
@@ -111,9 +117,10 @@ class FileFetchOperator(BaseOperator):
                 source_column=self.source_column,
                 **self.limits,
             )
+            files = matching_files(self.path, conn_id=self.storage_conn_id)
             dataset = fetch_files(
                 request,
-                matching_files(self.path, conn_id=self.storage_conn_id),
+                files,
                 task_folder(context) / "dataset.parquet",
                 source=shown(self.path),
                 types=self.types,
@@ -122,4 +129,13 @@ class FileFetchOperator(BaseOperator):
                 on_progress=self.log.info,
             )
         announce_dataset(context, self.outlets, dataset)
+        measure_dataset(context["ti"], dataset)
+        inputs = [Place(file.as_uri()) for file in islice(files.values(), _MOST_TOLD)]
+        self._tell(inputs=tuple(inputs), outputs=(Place(dataset.uri, dataset),))
         return dataset.model_dump(mode="json")
+
+    def _planned(self) -> Lineage:
+        from kimi_provider.hooks.files import place_of_path
+        from kimi_provider.hooks.lineage import Lineage, Place
+
+        return Lineage(inputs=(Place(place_of_path(self.path)),))

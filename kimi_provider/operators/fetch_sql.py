@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.assets import announce_dataset, default_outlets
 from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.storage import task_folder
+from kimi_provider.operators.lineage import LineageOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from jinja2 import Environment
 
+    from kimi_provider.hooks.lineage import Lineage
     from kimi_provider.sources.protect import Columns
 
 # A name, a number, a date or a time: nothing that could end a text or begin a clause.
@@ -28,7 +28,7 @@ _HARMLESS = re.compile(
 )
 
 
-class SqlFetchOperator(BaseOperator):
+class SqlFetchOperator(LineageOperator):
     """Reads a query's rows from a database; returns a :class:`~kimi_provider.schemas.DatasetRef`.
 
     Rows stream into typed Parquet in the task's folder, from PostgreSQL through a server-side cursor
@@ -96,6 +96,8 @@ class SqlFetchOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read all rows into the task's folder."""
+        from kimi_provider.hooks.lineage import Place
+        from kimi_provider.hooks.metrics import measure_dataset
         from kimi_provider.hooks.protection import column_guard
         from kimi_provider.hooks.sql import one_select, reading_cursor
         from kimi_provider.sources.sql import SqlQuery, fetch_sql
@@ -114,8 +116,16 @@ class SqlFetchOperator(BaseOperator):
                     guard=column_guard(self.columns),
                     on_progress=self.log.info,
                 )
+                reading.tell(query.sql, dataset.rows)
         announce_dataset(context, self.outlets, dataset)
+        measure_dataset(context["ti"], dataset)
+        self._tell(outputs=(Place(dataset.uri, dataset),))
         return dataset.model_dump(mode="json")
+
+    def _planned(self) -> Lineage:
+        from kimi_provider.hooks.lineage import Lineage, Query
+
+        return Lineage(query=Query(self.conn_id, self.sql))
 
 
 def _harmless(value: Any) -> Any:

@@ -17,12 +17,11 @@ import asyncio
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.kimi import KimiHook
 from kimi_provider.hooks.storage import open_uri, task_folder
 from kimi_provider.hooks.templates import template_search_path
+from kimi_provider.operators.lineage import LineageOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,14 +29,16 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from kimi_provider.analysis.budget import Budget
     from kimi_provider.analysis.partial import PartResult
     from kimi_provider.analysis.preparing import Plan
     from kimi_provider.analysis.prompts import PromptTemplate
     from kimi_provider.analysis.trace import Trace
+    from kimi_provider.hooks.lineage import Lineage
     from kimi_provider.schemas import DatasetRef
 
 
-class _TextOperator(BaseOperator):
+class _TextOperator(LineageOperator):
     """What planning and reading share: the template, the data, and the connection."""
 
     template_fields: Sequence[str] = ("prompt", "datasets", "kimi_conn_id", "model", "max_cost_usd")
@@ -59,6 +60,11 @@ class _TextOperator(BaseOperator):
         self.kimi_conn_id = kimi_conn_id
         self.model = model
         self.max_cost_usd = max_cost_usd
+
+    def _planned(self) -> Lineage:
+        from kimi_provider.hooks.lineage import Lineage, places_of_datasets
+
+        return Lineage(inputs=places_of_datasets(self.datasets))
 
     def _template(self) -> PromptTemplate:
         from kimi_provider.analysis.prompts import PromptTemplate
@@ -137,19 +143,25 @@ class KimiMapOperator(_TextOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read one part and store what was found."""
+        from kimi_provider.analysis.budget import Budget
         from kimi_provider.analysis.trace import Trace
+        from kimi_provider.hooks.lineage import Place
+        from kimi_provider.hooks.usage import report_usage
         from kimi_provider.storage import write_text
 
         folder = task_folder(context)
         with airflow_failures():
             hook = KimiHook(self.kimi_conn_id, model=self.model)
-            trace = Trace(secrets=[hook.get_conn().config.api_key])
+            config = hook.get_conn().config
+            trace, budget = Trace(secrets=[config.api_key]), Budget(max_cost_usd=self.max_cost_usd)
             try:
-                part = asyncio.run(self._read(hook, context, trace))
+                part = asyncio.run(self._read(hook, context, trace, budget))
             finally:
+                report_usage(context["ti"], config.model, budget.spent)
                 trace.write(folder / "trace.json")
         path = folder / "part.json"
         write_text(path, part.model_dump_json())
+        self._tell(outputs=(Place(path.as_uri()),))
         return {
             "uri": path.as_uri(),
             "number": part.number,
@@ -157,22 +169,25 @@ class KimiMapOperator(_TextOperator):
             "themes": len(part.themes),
         }
 
-    async def _read(self, hook: KimiHook, context: Context, trace: Trace) -> PartResult:
-        from kimi_provider.analysis.budget import Budget
+    async def _read(self, hook: KimiHook, context: Context, trace: Trace, budget: Budget) -> PartResult:
         from kimi_provider.analysis.chunks import Chunk, TextSource
         from kimi_provider.analysis.database import Database
         from kimi_provider.analysis.map_reduce import read_chunk
         from kimi_provider.analysis.preparing import local_files
+        from kimi_provider.hooks.metrics import calls_of
 
         fields = dict(self.chunk)
         dataset, column = fields.pop("dataset"), fields.pop("column")
         ref = self._references()[dataset]
-        budget = Budget(max_cost_usd=self.max_cost_usd)
         with ExitStack() as stack:
             files = local_files({dataset: (ref, open_uri(ref.uri))})
             database = stack.enter_context(Database(stack.enter_context(files)))
             async with hook.caller(
-                task_folder(context), trace=trace, budget=budget, on_progress=self.log.info
+                task_folder(context),
+                trace=trace,
+                budget=budget,
+                on_progress=self.log.info,
+                on_call=calls_of(context["ti"]),
             ) as caller:
                 return await read_chunk(
                     caller,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from kimi_provider.exceptions import ConfigurationError, ReportError
@@ -14,12 +13,14 @@ from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.links import KimiReportLink
 from kimi_provider.hooks.storage import task_folder
 from kimi_provider.hooks.templates import template_search_path
+from kimi_provider.operators.lineage import LineageOperator
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from airflow.sdk import Context
 
+    from kimi_provider.hooks.lineage import Lineage
     from kimi_provider.hooks.recipes import ReportRecipe
     from kimi_provider.reports.brand import Brand
     from kimi_provider.schemas import Analysis, FactSheet, ReportRef
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _NO_DATA = ("report", "skip", "fail")
 
 
-class ReportOperator(BaseOperator):
+class ReportOperator(LineageOperator):
     """Renders an analysis by Jinja templates; returns a :class:`~kimi_provider.schemas.ReportRef`.
 
     The report is an asset: where the task names no outlets it updates one of its own, and the event
@@ -109,6 +110,9 @@ class ReportOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Render the report into the task's folder."""
+        from kimi_provider.hooks.lineage import places_of_report, told_of_report
+        from kimi_provider.hooks.metrics import measure_report
+
         with airflow_failures():
             report = asyncio.run(self._build(context))
         for failure in report.failures:
@@ -120,7 +124,15 @@ class ReportOperator(BaseOperator):
             report.page_uri,
         )
         announce_report(context, self.outlets, report)
+        measure_report(context["ti"], report)
+        facets = {"kimi_report": told_of_report(report)}
+        self._tell(outputs=places_of_report(report), facets=facets)
         return report.model_dump(mode="json")
+
+    def _planned(self) -> Lineage:
+        from kimi_provider.hooks.lineage import Lineage, places_of_analysis
+
+        return Lineage(inputs=places_of_analysis(self.analysis))
 
     async def _build(self, context: Context) -> ReportRef:
         from datetime import UTC, datetime

@@ -26,18 +26,18 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.failure import airflow_failures
 from kimi_provider.hooks.storage import open_uri, task_folder
 from kimi_provider.hooks.templates import template_search_path
+from kimi_provider.operators.lineage import LineageOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
+    from kimi_provider.hooks.lineage import Lineage
     from kimi_provider.schemas import Analysis, DatasetRef
     from kimi_provider.storage import StoragePath
 
@@ -45,7 +45,7 @@ OTHERS = "*"
 """In ``recipients``: who gets the slices that are not named."""
 
 
-class KimiSliceOperator(BaseOperator):
+class KimiSliceOperator(LineageOperator):
     """Cuts datasets by the values of a column; returns what each slice's tasks take.
 
     Every dataset that has the column is cut, and the others go to all slices as they are.
@@ -89,11 +89,23 @@ class KimiSliceOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Cut the datasets into the task's folder."""
+        from kimi_provider.hooks.lineage import places_of_datasets
         from kimi_provider.schemas import DatasetRef
 
         with airflow_failures():
             refs = {name: DatasetRef.model_validate(value) for name, value in self.datasets.items()}
-            return self._slices(refs, task_folder(context))
+            slices = self._slices(refs, task_folder(context))
+        # A dataset without the column goes to all slices as it is.
+        read = {ref.uri for ref in refs.values()}
+        cuts = [place for part in slices for place in places_of_datasets(part["datasets"])]
+        made = tuple(place for place in cuts if place.uri not in read)
+        self._tell(outputs=made)
+        return slices
+
+    def _planned(self) -> Lineage:
+        from kimi_provider.hooks.lineage import Lineage, places_of_datasets
+
+        return Lineage(inputs=places_of_datasets(self.datasets))
 
     def _slices(self, refs: Mapping[str, DatasetRef], folder: StoragePath) -> list[dict[str, Any]]:
         import hashlib
@@ -170,7 +182,7 @@ class KimiSliceOperator(BaseOperator):
         return {str(value): to for value, to in given.items()}
 
 
-class KimiRetellOperator(BaseOperator):
+class KimiRetellOperator(LineageOperator):
     """Tells the analysis of the whole of one slice, as far as it is true of it; asks no model.
 
     The model's text cites facts by id, and a slice has facts of the same ids. Each sentence is held
@@ -208,11 +220,21 @@ class KimiRetellOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Compute the slice's facts and hold the text against them."""
+        from kimi_provider.hooks.lineage import places_of_analysis, told_of_analysis
+
         with airflow_failures():
             analysis = asyncio.run(self._retell(context))
         score = analysis.grounding.score if analysis.grounding else None
         self.log.info("%d findings are true of the slice, score %s", len(analysis.findings), score)
+        facets = {"kimi_analysis": told_of_analysis(analysis)}
+        self._tell(outputs=places_of_analysis(analysis), facets=facets)
         return analysis.model_dump(mode="json")
+
+    def _planned(self) -> Lineage:
+        from kimi_provider.hooks.lineage import Lineage, places_of_analysis, places_of_datasets
+
+        whole = places_of_analysis(self.whole)
+        return Lineage(inputs=(*whole, *places_of_datasets(self.datasets)))
 
     async def _retell(self, context: Context) -> Analysis:
         from kimi_provider.analysis.prompts import PromptTemplate

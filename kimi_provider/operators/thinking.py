@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from airflow.sdk import BaseOperator, conf
+from airflow.sdk import conf
 from airflow.sdk.exceptions import TaskDeferred
 
 from kimi_provider.exceptions import ConfigurationError
@@ -14,6 +14,7 @@ from kimi_provider.hooks.kimi import KimiHook
 from kimi_provider.hooks.links import KimiTraceLink
 from kimi_provider.hooks.storage import task_folder
 from kimi_provider.hooks.usage import report_usage
+from kimi_provider.operators.lineage import LineageOperator
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class KimiOperator(BaseOperator):
+class KimiOperator(LineageOperator):
     """Base of the operators that ask Kimi.
 
     Their work is a coroutine that can be repeated, since what it has asked lies in a journal. On a
@@ -96,29 +97,40 @@ class KimiOperator(BaseOperator):
             )
             hook.get_conn()  # read here: Airflow's async connections do not work under dag.test()
             try:
-                result = asyncio.run(self._work(hook, folder, budget, work, event))
+                result = asyncio.run(self._work(hook, context, budget, work, event))
             except BaseException as error:
                 from kimi_provider.analysis.elsewhere import handed_over
 
                 if not (calls := handed_over(error)):
-                    report_usage(context["ti"], hook.get_conn().config.model, budget.spent)
+                    self._bill(context, hook, budget)
                     raise
             else:
-                report_usage(context["ti"], hook.get_conn().config.model, budget.spent)
+                self._bill(context, hook, budget)
                 return result
         raise self._deferral(calls, folder)
+
+    def _bill(self, context: Context, hook: KimiHook, budget: Budget) -> None:
+        """Tell what all attempts have taken, also where the task fails."""
+        from kimi_provider.hooks.lineage import told_of_usage
+
+        model, spent = hook.get_conn().config.model, budget.spent
+        report_usage(context["ti"], model, spent)
+        took = {"model": model, **told_of_usage(spent.model_dump(mode="json"))}
+        self._tell(facets={"kimi_usage": took})
 
     async def _work(
         self,
         hook: KimiHook,
-        folder: StoragePath,
+        context: Context,
         budget: Budget,
         work: Callable[[Caller], Awaitable[T]],
         event: Mapping[str, Any] | None,
     ) -> T:
         from kimi_provider.analysis.elsewhere import Elsewhere
         from kimi_provider.analysis.trace import Trace
+        from kimi_provider.hooks.metrics import calls_of
 
+        folder = task_folder(context)
         trace = Trace(secrets=[hook.get_conn().config.api_key])
         told = (event or {}).get("failures", {})
         failures = {name: restore_failure(failure) for name, failure in told.items()}
@@ -130,6 +142,7 @@ class KimiOperator(BaseOperator):
                 on_progress=self.log.info,
                 repeat_interrupted=self.on_restart == "resubmit",
                 elsewhere=Elsewhere(failures) if self.deferrable else None,
+                on_call=calls_of(context["ti"]),
             ) as caller:
                 return await work(caller)
         finally:

@@ -102,6 +102,7 @@ class KimiCallTrigger(BaseTrigger):
         from kimi_provider.analysis.trace import Trace
         from kimi_provider.hooks.calls import load_calls
         from kimi_provider.hooks.failure import describe_failure
+        from kimi_provider.hooks.metrics import calls_of
         from kimi_provider.hooks.storage import open_uri
 
         await _turn()
@@ -116,6 +117,7 @@ class KimiCallTrigger(BaseTrigger):
             budget=Budget(max_cost_usd=self.max_cost_usd),
             on_progress=_seldom(self.log.info),
             repeat_interrupted=self.on_restart == "resubmit",
+            on_call=calls_of(self.task_instance, triggerer=True),
         ) as caller:
             failures = await make_all(caller, calls)
             usage = caller.usage.model_dump(mode="json")

@@ -120,4 +120,7 @@ def test_a_tool_is_a_span_of_its_own(collected, simulator):
     run(simulator, lambda caller: run_agent(caller, ask(), [look_up]))
     names = [span.name for span in collected[0].get_finished_spans()]
 
-    assert names == ["chat kimi-k2-thinking", "execute_tool look_up", "chat kimi-k2-thinking"]
+    chat = "chat kimi-k2-thinking"
+    assert names == [chat, "execute_tool look_up", chat, "invoke_agent"]
+    *parts, whole = collected[0].get_finished_spans()
+    assert {span.parent.span_id for span in parts} == {whole.context.span_id}

@@ -256,5 +256,59 @@ def test_what_alert_tasks_returned_is_blotted_out_too(chain, kimi):
     assert done.code == 0
     assert {row["place"]: row["found_in"] for row in done.rows} == found
     again = kimi("clean", "--recipient", "operations@example.com", "--dry-run", "-o", "json")
-    assert [row["found_in"] for row in again.rows] == [0, 0, 0]
+    assert [row["found_in"] for row in again.rows] == [0, 0, 0, 0]
     assert "operations@" not in done.out + done.err
+
+
+@pytest.fixture
+def recorded(chain, airflow_db):
+    """Give the run records as other tasks of ours leave them; return how to read all of them."""
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    planted = ("kimi_report", "planted")
+    with create_session() as session:
+        query = select(TaskInstance).where(TaskInstance.run_id == chain.run_id)
+        tasks = {ti.task_id: ti for ti in session.scalars(query)}
+        mail, other = tasks["alert"], tasks["fetch_flights"]
+        mail_operator, other_operator = mail.operator, other.operator
+        mail.operator, other.operator = "SendGridEmailOperator", "SomebodysOperator"
+        key = {"dag_id": mail.dag_id, "run_id": mail.run_id, "dag_run_id": mail.dag_run.id}
+        receipts = [{"recipient": "eve@example.org", "status": "queued", "ledger_uri": "file:///x"}]
+        for name, value in (("kimi_report", receipts), ("planted", {"to": ["Eve@example.org"]})):
+            session.add(XComModel(task_id="alert", key=name, value=value, **key))
+        session.add(XComModel(task_id="fetch_flights", key="planted", value="eve@example.org", **key))
+        session.add(
+            HITLDetail(
+                ti_id=mail.id, options=["Approve"], subject="Send?", body="It goes to eve@example.org."
+            )
+        )
+
+    def read():
+        with create_session() as session:
+            xcoms = session.scalars(select(XComModel).where(XComModel.key.in_(planted)))
+            values = {(x.task_id, x.key): json.dumps(x.value) for x in xcoms}
+            body = session.scalar(select(HITLDetail.body).where(HITLDetail.ti_id == mail.id))
+            return {**values, "question": body}
+
+    yield read
+    with create_session() as session:
+        for one in session.scalars(select(XComModel).where(XComModel.key.in_(planted))):
+            session.delete(one)
+        session.delete(session.get(HITLDetail, mail.id))
+        session.get(TaskInstance, mail.id).operator = mail_operator
+        session.get(TaskInstance, other.id).operator = other_operator
+
+
+def test_every_record_of_our_tasks_loses_the_address_and_no_other_does(recorded, kimi):
+    done = kimi("clean", "--recipient", "eve@example.org", "--yes", "-o", "json")
+    found = {row["place"]: row["found_in"] for row in done.rows}
+    assert found["what tasks returned"] == 2
+    assert found["what people were asked"] == 1
+    left = recorded()
+    assert left.pop(("fetch_flights", "planted")) == json.dumps("eve@example.org")
+    assert "eve@" not in json.dumps(list(left.values())).lower()
+    assert left["question"] == "It goes to erased@invalid."

@@ -206,6 +206,20 @@ with DAG("many_machines", schedule=None, template_searchpath=[{templates!r}]):
 """
 
 
+def told_usages(run_id):
+    """Return what the tasks of a run have told where costs are looked for."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        query = select(XComModel).where(XComModel.run_id == run_id, XComModel.key == "kimi_usage")
+        return [
+            row.value if isinstance(row.value, dict) else json.loads(row.value)
+            for row in session.scalars(query)
+        ]
+
+
 def test_parts_are_read_by_mapped_tasks_and_counted_by_one(airflow_db, shop, tmp_path, simulator):
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
@@ -228,6 +242,7 @@ def test_parts_are_read_by_mapped_tasks_and_counted_by_one(airflow_db, shop, tmp
     assert parts_read > 3
     assert value["strategy"] == "map_reduce"
     assert value["usage"]["calls"] == parts_read + 2
+    assert sum(usage["calls"] for usage in told_usages(run.run_id)) == parts_read + 2
     sheet = json.loads(Path(value["facts_uri"].removeprefix("file://")).read_text())
     values = {fact["id"]: fact["value"] for fact in sheet["facts"]}
     table = next(table for table in sheet["tables"] if table["id"] == "themes")

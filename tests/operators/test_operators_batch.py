@@ -47,7 +47,15 @@ def simulator(running: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 @pytest.fixture
 def context() -> dict:
-    ti = SimpleNamespace(dag_id="d", run_id="manual__2013-02-08", task_id="batch", map_index=-1)
+    pushed: dict = {}
+    ti = SimpleNamespace(
+        dag_id="d",
+        run_id="manual__2013-02-08",
+        task_id="batch",
+        map_index=-1,
+        pushed=pushed,
+        xcom_push=lambda key, value: pushed.update({key: value}),
+    )
     return {"ti": ti}
 
 
@@ -78,6 +86,18 @@ def test_the_answers_lie_in_storage_in_order_and_are_counted(simulator, context)
     full += usage["cache_read_tokens"] * 1
     assert usage["cost_usd"] == pytest.approx(0.6 * full / 1e6)
     assert "4711" not in json.dumps(result)
+
+
+def test_what_it_cost_is_told_where_costs_are_looked_for(simulator, context) -> None:
+    result = batch().execute(context)
+    told = context["ti"].pushed["kimi_usage"]
+    assert told == {"model": "kimi-k2.6", **result["usage"]}
+
+
+def test_a_price_that_cannot_be_told_costs_no_answer(simulator, context, caplog) -> None:
+    del context["ti"].xcom_push
+    assert batch().execute(context)["counts"]["answered"] == 2
+    assert "usage cannot be kept" in caplog.text
 
 
 def test_a_list_is_numbered_and_the_system_message_goes_along(simulator, context) -> None:

@@ -125,7 +125,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
             stderr=subprocess.STDOUT,
             text=True,
         ) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as api,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as api,
     ):
         try:
             mailbox = _eventually(
@@ -134,7 +134,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
             wanted = {path.stem for path in dags.glob("*.py")}
             _eventually(lambda: _log_in(api), process, log)
             _eventually(lambda: wanted <= _dag_ids(api), process, log)
-            with httpx.Client(base_url=mailbox.group(1), timeout=30) as simulator:
+            with httpx.Client(base_url=mailbox.group(1), timeout=120) as simulator:
                 yield Airflow(api, simulator, home, process)
         finally:
             process.send_signal(signal.SIGTERM)
