@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from kimi_provider.analysis.grounding_index import stems
 from kimi_provider.analysis.words import (
     ADJACENT_ONLY,
     BASE_FORMS,
+    CONTINUING,
     FILLERS,
     HEDGES,
     MOVING,
@@ -25,6 +27,7 @@ from kimi_provider.analysis.words import (
     claim_of,
     is_order,
     negated,
+    phrase_claim,
 )
 from kimi_provider.analysis.words_list import word_set
 from kimi_provider.schemas import Unit
@@ -58,6 +61,10 @@ _BEATING = frozenset(
 _NO_RISE = frozenset({"short", "with", "for"})
 _PACED = word_set("""
     slow slowed slows slowing speed speeds speeding sped speeded
+""")
+_CARRYING = MOVING | CONTINUING | FILLERS
+_PRICED = word_set("""
+    cheaper costlier pricier dearer
 """)
 _NOUN = re.compile(
     r"(?:increase|decrease|rise|drop|decline|fall|jump|growth|surge|spike|dip|gain|reduction|slide|slump|"
@@ -98,6 +105,7 @@ class Directions:
     def __init__(self, index: FactIndex, *, orders: bool = False) -> None:
         self._index = index
         self._orders = orders
+        self._compared = index.comparisons
         self._last: Fact | None = None
         self._last_comparison: str | None = None
 
@@ -128,7 +136,7 @@ class Directions:
         # A label such as "Flights not on time" denies nothing.
         labelled = self._index.labelled([token.lower for token in clause])
         words = ["" if at in labelled else token.lower for at, token in enumerate(clause)]
-        if any(word in HEDGES for word in words):
+        if any(word in HEDGES and word not in self._compared.words for word in words):
             return []
         if words[0] in _INVERTED and clause[0].text[0].isupper():
             return []  # "Had costs stayed flat"
@@ -140,8 +148,15 @@ class Directions:
             if at + 1 < len(clause) and self._is_change(clause[at + 1]):
                 claim = claim or claim_beside_change(words[at])
             before = words[at - 1] if at else ""
-            if claim is None or is_order(token.lower, before) or (self._orders and at == 0):
+            phrasal = phrase_claim(before, words[at])
+            claim = phrasal or claim
+            goes_on = before == "to" and at > 1 and words[at - 2] in CONTINUING
+            ordered = is_order(token.lower, before) and not goes_on
+            if claim is None or ordered or (self._orders and at == 0):
                 continue
+            names = not phrasal and not token.lower.endswith(("ed", "ing", "er"))
+            if names and self._index.naming & stems(token.lower):
+                continue  # "crashes", where the data has a crash rate
             if self._is_ranking(clause, at):
                 continue
             if before == "in" and token.lower == "fall":
@@ -167,7 +182,10 @@ class Directions:
             if clause[near].lower in {"than", "niż"}:
                 rest = clause[near + 1 : near + 8]
                 others = any(token.lower in _OTHERS for token in rest[:2])
-                return others or bool(self._index.rows_named(rest))
+                if others or self._index.rows_named(rest):
+                    return True
+                spoken = [token.lower for token in rest if token.is_word]
+                return not any(t.cited for t in rest) and not self._compared.in_time(spoken)
         return False
 
     def _wrong(  # noqa: C901, PLR0911, PLR0917 — a claim is judged by all that stands around it
@@ -180,6 +198,9 @@ class Directions:
         compared: set[tuple[str, str]],
     ) -> str:
         cited = [(at, token) for at, token in enumerate(clause) if token.cited is not None]
+        told = self._compared.named(tuple(token.lower for token in clause))
+        if not told and sum(bool(self._claims(other)) for other in sentence.clauses) == 1:
+            told = self._compared.named(tuple(token.lower for token in sentence.tokens))
         if cited:
             pair = self._pair(clause, said, cited)
             if pair is not None:
@@ -193,15 +214,17 @@ class Directions:
                 chosen = {c for owner, c in compared if fact is not None and owner == fact.id}
                 if comparison:
                     chosen = {comparison}
-                return self._moved(said, fact, chosen)
+                return self._moved(said, fact, set(told) or chosen)
             return ""
         if clause[said.at].lower in ADJACENT_ONLY and not (
             _is_predicate(clause, said.at)
             or _is_comparison(clause, said.at)
+            or self._compared.named(tuple(t.lower for t in clause[said.at + 1 : said.at + 5]))
+            or _goes_on(sentence, number)
             or (only is not None and _announces(sentence, number, said))
         ):
             return ""
-        named = self._index.called(_subject(clause, said.at))
+        named = self._named(sentence, number, said)
         if named:
             # A clause with a figure and a claim of its own says what it is compared with for itself.
             elsewhere = any(
@@ -213,16 +236,41 @@ class Directions:
                 owner: set() if elsewhere else {c for o, c in compared if o == owner}
                 for owner, _ in compared
             }
-            wrong = [self._moved(said, fact, chosen_of.get(fact.id, set())) for fact in named]
+            wrong = [self._moved(said, f, set(told) or chosen_of.get(f.id, set())) for f in named]
             if only is not None and only in named:
-                return self._moved(said, only, chosen_of.get(only.id, set()))
+                return self._moved(said, only, set(told) or chosen_of.get(only.id, set()))
             return wrong[0] if all(wrong) else ""
         first = clause[0].lower
         if only is not None and (first in PRONOUNS or self._leads(sentence, number, said)):
-            return self._moved(said, only, {c for _, c in compared})
+            return self._moved(said, only, set(told) or {c for _, c in compared})
         if not sentence.cited and self._last is not None and first in PRONOUNS:
-            return self._moved(said, self._last, set())
+            return self._moved(said, self._last, set(told))
         return ""
+
+    def _named(self, sentence: Sentence, number: int, said: _Said) -> Sequence[Fact]:
+        """Return what a clause without a figure is about, by the names in it.
+
+        A verb behind "and" has the subject of the clause before; rows may be named anywhere.
+        """
+        clause = sentence.clauses[number]
+        between = {token.lower for token in clause[1 : said.at]}
+        if number and clause[0].lower in {"and", "but", "yet"} and between <= _CARRYING:
+            return self._index.called(sentence.clauses[number - 1])
+        named = self._index.called(_subject(clause, said.at))
+        if clause[said.at].lower in _PRICED:
+            named = [fact for fact in named if fact.unit is Unit.CURRENCY]
+        cells = self._index.cells
+        if named and not any(fact.id in cells for fact in named):
+            columns = {stem for fact in named for stem in stems(fact.label)}
+            rows = self._index.rows_named(sentence.tokens)
+            of_rows = [
+                self._index.facts[fact_id]
+                for fact_id, cell in cells.items()
+                if (cell.table.id, cell.row) in rows
+                and stems(cell.table.columns[cell.column].label) & columns
+            ]
+            return (*named, *of_rows)
+        return named
 
     @staticmethod
     def _leads(sentence: Sentence, number: int, said: _Said) -> bool:
@@ -235,6 +283,7 @@ class Directions:
             following.cited is not None
             or following.lower in PREPOSITIONS
             or any(token.lower in _AMOUNTING for token in clauses[number + 1][1:3])
+            or following.lower.endswith("ing")
         )
         judged = following is not None and sentence.mark_before(following) == ":"
         opens = said.at == 0 and not _NOUN.fullmatch(clauses[number][0].lower)
@@ -394,6 +443,13 @@ def _is_predicate(clause: Sequence[Token], at: int) -> bool:
     """Whether a word such as "up" stands behind a verb of being or moving."""
     before = [token.lower for token in clause[max(0, at - 3) : at]]
     return any(word in MOVING for word in before) or (bool(before) and before[-1] in {"w", "we"})
+
+
+def _goes_on(sentence: Sentence, number: int) -> bool:
+    """Whether a comparison follows what is set between commas: "more customers, [[…]], than"."""
+    return any(
+        clause[0].lower in {"than", "niż"} for clause in sentence.clauses[number + 1 : number + 3]
+    )
 
 
 def _is_comparison(clause: Sequence[Token], at: int) -> bool:

@@ -77,6 +77,17 @@ class Names:
         return frozenset(word.casefold() for text in texts for word in _PART.findall(text))
 
     @cached_property
+    def kinds_of_rows(self) -> frozenset[str]:
+        """Return what the rows of the tables are, such as "department"; in lower case."""
+        return frozenset(
+            word.casefold()
+            for table in self._sheet.tables
+            for column in table.columns
+            if column.key
+            for word in _PART.findall(column.label)
+        )
+
+    @cached_property
     def beginnings(self) -> dict[str, set[str]]:
         """Return the known words by their first three letters, for inflected names."""
         found: dict[str, set[str]] = {}

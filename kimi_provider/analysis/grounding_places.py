@@ -25,7 +25,7 @@ _PHRASES: Final[tuple[tuple[Extreme, re.Pattern[str]], ...]] = (
         re.compile(
             rf"(?:top|tops|topped|topping|head|heads|headed|heading) (?:the|our|every) {_TABLE}\b|"
             rf"(?:at|on|to) the (?:top|head|summit) of (?:the|our) {_TABLE}\b|"
-            r"second to none|na szczycie|na czele"
+            r"leading (?:cause|reason|source|driver|contributor|category)s?|second to none|na szczycie|na czele"
         ),
     ),
     (

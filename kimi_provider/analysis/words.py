@@ -53,6 +53,7 @@ CHANGES: Final = re.compile(rf"(?:{en.CHANGES}|{pl.CHANGES})", re.IGNORECASE)
 """What a superlative may be about other than a value: a change."""
 
 BASE_FORMS: Final = en.BASE_FORMS
+CONTINUING: Final = en.CONTINUING
 ADJACENT_ONLY: Final = en.ADJACENT_ONLY | pl.ADJACENT_ONLY
 MOVING: Final = en.MOVING | pl.MOVING
 PREPOSITIONS: Final = en.PREPOSITIONS | pl.PREPOSITIONS
@@ -117,6 +118,19 @@ _BESIDE_CHANGE: Final[tuple[tuple[Claim, re.Pattern[str]], ...]] = (
 def claim_beside_change(word: str) -> Claim | None:
     """Return what a word claims right before a change, and only there: "lost [[…delta]]"."""
     return next((claim for claim, pattern in _BESIDE_CHANGE if pattern.fullmatch(word)), None)
+
+
+_PHRASES: Final[tuple[tuple[Claim, re.Pattern[str]], ...]] = (
+    ("down", re.compile(en.PHRASES_DOWN)),
+    ("up", re.compile(en.PHRASES_UP)),
+    ("good", re.compile(en.PHRASES_GOOD)),
+)
+
+
+def phrase_claim(before: str, word: str) -> Claim | None:
+    """Return what two words claim together: "gave up" is a loss, though "up" is none."""
+    pair = f"{before} {word}"
+    return next((claim for claim, pattern in _PHRASES if pattern.fullmatch(pair)), None)
 
 
 @lru_cache(maxsize=8192)

@@ -38,6 +38,20 @@ FAST: Final = (
 SLOW: Final = "slow(?:ed|er|s|ing|down)?|dragg?(?:ed|ing|s)?|slower"
 FLAT: Final = "unchanged|flat|flatlined|steady|steadily-held|stable|stagnat(?:ed|ing|es)|plateaued|constant|identical"
 
+PHRASES_DOWN: Final = (
+    "(?:gave|gives?|giving|given) (?:up|back|away)|(?:scal|par|dial|roll|wound|cut|pull|trimm|step|ramp|pegg|whittl)(?:e?d|es|ing|ped|s)? "
+    "(?:back|down)|(?:came|come|comes|coming|brought|went|go|goes) down|falls? (?:back|away|off)|(?:cut|cuts) back|(?:tail|level|drop|drops|tap|dropp|taper)(?:s|ed|ing)? off"
+)
+PHRASES_UP: Final = "(?:scal|ramp|step|pick|push|driv|bump|pil|speed|build|pump|buoy)(?:e?d|es|ing|ped|s)? up|(?:drove|built|went|came|crept|driven|piling|grew|grown) up"
+PHRASES_GOOD: Final = (
+    "(?:within|inside|on|under) (?:budget)|(?:bounc|com|cam|clam)(?:ed?|es|ing) back|"
+    "(?:beat|beats|beating|topped|outdid) (?:the|its|their|our|last|plan|budget|forecast|expectations)"
+)
+CONTINUING: Final = word_set("""
+    continue continues continued continuing began begun begins start starts started keep keeps tended
+    appears appeared seems seemed
+""")
+
 ADJACENT_ONLY: Final = word_set("""
     additional extra
     more less fewer up down above below beneath longer shorter larger smaller bigger greater cut
@@ -127,7 +141,7 @@ HISTORY: Final = (
     r"than ever|never (?:have|has|had|was|were|did)\b[^.!?]{0,60}\b(?:so|this|such|as)\b|since records began|(?:for )?the first time (?:ever|in|since)|in living memory|unheard[- ]of|unmatched|unrivall?ed"
 )
 SCOPES: Final = (
-    r"ever|on record|in (?:years|decades|months|weeks|history|memory|recent memory|living memory)|(?:of|in|this|so far this) "
+    r"ever|on record|in (?:(?:\w+['\u2019]s |the |its |our |\w+ ){0,2}(?:history|memory)|years|decades|months|weeks)|(?:of|in|this|so far this) "
     r"(?:the |this |past |last |current )*(?:year|month|decade|season|quarter|century|winter|summer|spring|"
     r"autumn)|since|(?:year|month|decade|season|quarter)['\u2019]s|to date|yet(?=\s*(?:[.,;!?)]|$))|so far|in (?:a|over a|more than a) "
     r"(?:long time|while|year|decade|month)"
@@ -150,7 +164,7 @@ NUMBERS: Final = (
     r"dozens?|(?:a )?(?:half-)?dozen|hundreds?|thousands?|(?:[mb]|tr)illions?(?:-\w+)?|bn|twice|thrice|"
     r"doubl(?:e|es|ed|ing)(?!-check|\s+check)|(?:tr[ie](?:p|b)|quadrup|quintup|sextup)l(?:e|es|ed|ing)|"
     r"halv(?:e|es|ed|ing)|(?:two|three|four|five|six|seven|eight|nine|ten|twenty|hundred|thousand|many?)fold"
-    r"(?<!manifold)|\w+(?:teen|ty)[- ]?fold|"
+    r"(?<!manifold)|\w+(?:teen|ty|even|lve|ix|ine|ight)[- ]?fold|"
     rf"(?:a|an|one|another|roughly|nearly|almost|about|by|over|under|just)"
     rf"(?: full| whole| good| mere| hefty| solid| tiny)? (?:{_FRACTIONS})(?! (?:time|day|week|month|year))"
     rf"|(?:two|three|four|five|six|seven|eight|nine)[- ](?:{_FRACTIONS})s?|one-(?:{_FRACTIONS})|"
