@@ -200,7 +200,8 @@ class Directions:
         cited = [(at, token) for at, token in enumerate(clause) if token.cited is not None]
         told = self._compared.named(tuple(token.lower for token in clause))
         if not told and sum(bool(self._claims(other)) for other in sentence.clauses) == 1:
-            told = self._compared.named(tuple(token.lower for token in sentence.tokens))
+            apart = (c for c in sentence.clauses if c is clause or not _speaks_of_itself(c))
+            told = self._compared.named(tuple(token.lower for c in apart for token in c))
         if cited:
             pair = self._pair(clause, said, cited)
             if pair is not None:
@@ -253,6 +254,9 @@ class Directions:
         A verb behind "and" has the subject of the clause before; rows may be named anywhere.
         """
         clause = sentence.clauses[number]
+        pairs = zip(clause, clause[1:], strict=False)
+        if any(a.lower in {"only", "one"} and b.lower in self._index.kinds_of_rows for a, b in pairs):
+            return ()  # "the only hotel where complaints increased" is a row, not the total
         between = {token.lower for token in clause[1 : said.at]}
         if number and clause[0].lower in {"and", "but", "yet"} and between <= _CARRYING:
             return self._index.called(sentence.clauses[number - 1])
@@ -350,7 +354,8 @@ class Directions:
                 if clause[at - 1].lower not in PREPOSITIONS:
                     continue
                 opens = said.at == 0 and clause[at - 1].lower in {"from", "z", "ze"}
-                if word in ADJACENT_ONLY and not opens and not _is_predicate(clause, said.at):
+                stands = at == said.at + 2 and clause[at - 1].lower == "at"  # "down at [[…]]"
+                if word in ADJACENT_ONLY and not (opens or stands or _is_predicate(clause, said.at)):
                     continue
                 if word in {"more", "less", "fewer", "więcej", "mniej"}:
                     continue
@@ -452,9 +457,15 @@ def _goes_on(sentence: Sentence, number: int) -> bool:
     )
 
 
+def _speaks_of_itself(clause: Sequence[Token]) -> bool:
+    """Whether what a clause compares is its own matter: "which matches last year"."""
+    first = clause[0].lower
+    return first in PRONOUNS or first in SUBORDINATING or first.endswith("ing")
+
+
 def _is_comparison(clause: Sequence[Token], at: int) -> bool:
     """Whether something is compared: "fewer cancellations than"."""
-    return any(token.lower in {"than", "niż"} for token in clause[at + 1 : at + 6])
+    return any(token.lower in {"than", "niż"} for token in clause[at + 1 : at + 12])
 
 
 def _sign(value: object) -> str:

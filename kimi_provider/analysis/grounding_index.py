@@ -18,7 +18,7 @@ from kimi_provider.analysis.words_roles import BRANDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from kimi_provider.analysis.grounding_text import Token
+    from kimi_provider.analysis.grounding_text import Sentence, Token
     from kimi_provider.schemas import Fact, FactSheet, FactTable
 
 _STEM = 5  # letters
@@ -170,6 +170,11 @@ class FactIndex:
         """Return the rows, as table id and number, whose names stand among the tokens."""
         return self._rows_in(tuple(token.lower for token in tokens if token.is_word))
 
+    def rows_cited(self, sentence: Sentence) -> frozenset[tuple[str, int]]:
+        """Return the rows, as table id and number, whose cells a sentence cites."""
+        cells = (self.cells.get(token.cited or "") for token in sentence.cited)
+        return frozenset((cell.table.id, cell.row) for cell in cells if cell)
+
     def _find_rows(self, spoken: tuple[str, ...]) -> frozenset[tuple[str, int]]:
         words = [word for one in spoken for word in _WORD.findall(one)]
         found: dict[int, tuple[int, set[tuple[str, int]]]] = {}
@@ -220,8 +225,7 @@ class FactIndex:
         return tuple(
             self.facts[f]
             for f in chosen
-            if (label := self._label_stems(f)) in meant
-            or (label not in whole and not any(one < label for one in meant))
+            if (label := self._label_stems(f)) in meant or not any(one & label for one in meant)
         )
 
     def _label_stems(self, fact_id: str) -> frozenset[str]:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from kimi_provider.analysis.grounding_directions import Objection, is_time
 from kimi_provider.analysis.grounding_index import Cell, stems
 from kimi_provider.analysis.grounding_places import placed
-from kimi_provider.analysis.words import CHANGES, HEDGES, HISTORY, SCOPES, claim_of, extreme_of
+from kimi_provider.analysis.words import (
+    CHANGES,
+    HEDGES,
+    HISTORY,
+    PRONOUNS,
+    SCOPES,
+    claim_of,
+    extreme_of,
+)
 from kimi_provider.analysis.words_en import LEAST, MOST, NO_RANKING
 from kimi_provider.analysis.words_list import word_set
 from kimi_provider.schemas import Unit
@@ -204,7 +212,9 @@ def _wrong_by_name(
     sized: bool,
 ) -> str:
     """Judge a superlative without a figure by the row and the column that its clause names."""
-    named = index.rows_named(clause) or index.rows_named(sentence.tokens)
+    named = index.rows_named(clause) or index.rows_named(sentence.tokens) or index.rows_cited(sentence)
+    if not named and clause and clause[0].lower in PRONOUNS:
+        return ""  # it is a row of the sentence before
     facts = index.called(clause)
     if not facts and not sized:
         facts = index.called(sentence.tokens)

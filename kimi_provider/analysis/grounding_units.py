@@ -22,7 +22,8 @@ _REPEATED = {
 }
 _NAMES: Final[dict[str, str]] = {
     "percent": r"%|percent(?:age)?(?! points?)|per ?cent|pct|procent\w*|proc\b",
-    "points": r"(?:percentage )?points?|pp\b|p\.p\.|punkt\w* procentow\w*|pkt\.? proc\.?|basis points?|bps",
+    "points": r"(?:percentage )?points?|pp\b|p\.p\.|punkt\w* procentow\w*|"
+    r"pkt\.? proc\.?|basis points?|bps",
     "minutes": r"min(?:ute)?s?|minut\w*|min\.",
     "seconds": r"sec(?:ond)?s?|sekund\w*",
     "milliseconds": r"ms|msecs?|milliseconds?|milisekund\w*",
@@ -37,6 +38,10 @@ _NAMES: Final[dict[str, str]] = {
     "PLN": r"zł(?:ot\w*)?|PLN|grosz\w*",
     "CHF": r"CHF|francs?|frank\w*",
     "JPY": r"yen|JPY|jen[óa]?w?|\u00a5",
+    "bar": r"(?:milli)?bars?",
+    "psi": r"psi",
+    "pascal": r"[hkM]?Pa|(?:hecto|kilo|mega)?pascals?",
+    "m3": r"m\u00b3|cubic met(?:re|er)s?",
     "mph": r"mph|mi/h|miles (?:per|an) hour|mil na godzinę",
     "kmh": r"km/h|kph|kmh|kilomet(?:re|er)s (?:per|an) hour|kilometr\w+ na godzinę",
     "knots": r"knots?|kts?|węzł\w*",

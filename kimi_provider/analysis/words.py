@@ -162,5 +162,7 @@ def negated(words: Sequence[str], position: int) -> bool | None:
         fails = word in {"failed", "fails", "failing"} and words[near + 1] == "to"
         if fails or word in NEGATIONS or word.endswith(("n't", "n\u2019t")):
             following = words[near + 1] if near + 1 < len(words) else ""
+            if word == "no" and following == "longer" and near + 1 < position:
+                return True
             return None if following in NOT_NEGATIVE else True
     return False

@@ -169,7 +169,7 @@ NUMBERS: Final = (
     rf"(?: full| whole| good| mere| hefty| solid| tiny)? (?:{_FRACTIONS})(?! (?:time|day|week|month|year))"
     rf"|(?:two|three|four|five|six|seven|eight|nine)[- ](?:{_FRACTIONS})s?|one-(?:{_FRACTIONS})|"
     r"(?<!first )(?<!second )(?<!other )(?<!latter )(?<!better )half (?:of|the|as|a|an|again|its|their|were|was|all|that)|"
-    r"in half|by half|(?:more|less|fewer) than half|"
+    r"(?:one|two|three) and a half|in half|by half|(?:more|less|fewer) than half|"
     r"every (?:second|third|fourth|fifth|tenth) (?!half)\w+|one (?:in|out of) \w+|(?<!\w)tens of|"
     r"(?<!per )(?<!for )(?<!of )scores of"
 )
