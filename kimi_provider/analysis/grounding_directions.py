@@ -10,12 +10,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from kimi_provider.analysis.grounding_clauses import (
+    NOUN,
+    announces,
+    goes_on,
+    is_comparison,
+    is_predicate,
+    is_told,
+    speaks_of_itself,
+    subject_of,
+)
 from kimi_provider.analysis.grounding_index import stems
 from kimi_provider.analysis.words import (
     ADJACENT_ONLY,
-    BASE_FORMS,
     CONTINUING,
     FILLERS,
     HEDGES,
@@ -51,9 +61,6 @@ _AMOUNTING = word_set("""
     reached hit came amounted
 """)
 _BESIDES = frozenset(["than", "niż", "od", "the", "a", "of", "its", "their", "level", "figure", "value"])
-_OUTSIDE = word_set("""
-    by except besides unlike excluding przez oprócz poza
-""")
 _INVERTED = frozenset({"had", "were", "should"})
 _BEATING = frozenset(
     {"beat", "beats", "beating", "bests", "bested", "trumps", "trumped", "bettered", "betters"}
@@ -66,14 +73,6 @@ _CARRYING = MOVING | CONTINUING | FILLERS
 _PRICED = word_set("""
     cheaper costlier pricier dearer
 """)
-_NOUN = re.compile(
-    r"(?:increase|decrease|rise|drop|decline|fall|jump|growth|surge|spike|dip|gain|reduction|slide|slump|"
-    r"climb|plunge|improvement|deterioration|recovery|uptick|downturn|expansion|contraction)s?|"
-    r"(?:wzrost|spad|wzros)(?:u|ek|ku|em|kiem|ki|y|owi|kowi)?|(?:popraw|podwyżk|obniżk|zwyżk|zniżk)[aęiąy]"
-)
-_NOUN_PL = re.compile(
-    r"(?:wzrost|spad)(?:u|ek|ku|em|kiem|ki|y|owi|kowi)?|(?:popraw|podwyżk|obniżk|zwyżk|zniżk)[aęiąy]"
-)
 _TIME = re.compile(
     r"durat|time|days?\b|hours?\b|weeks?\b|dni\b|godzin|delay|wait|latenc|stay|czas|opóźn|oczekiw|trwan"
 )
@@ -130,7 +129,7 @@ class Directions:
             self._last = only
             self._last_comparison = None
 
-    def _claims(  # noqa: C901 — each condition is a use of a word that claims nothing
+    def _claims(  # noqa: C901, PLR0912 — each condition is a use of a word that claims nothing
         self, clause: Sequence[Token]
     ) -> list[_Said]:
         # A label such as "Flights not on time" denies nothing.
@@ -148,7 +147,8 @@ class Directions:
             if at + 1 < len(clause) and self._is_change(clause[at + 1]):
                 claim = claim or claim_beside_change(words[at])
             before = words[at - 1] if at else ""
-            phrasal = phrase_claim(before, words[at])
+            phrasal = phrase_claim(before, words[at]) or self._standing(words, at)
+            phrasal = phrasal or self._of_object(clause, words, at)
             claim = phrasal or claim
             goes_on = before == "to" and at > 1 and words[at - 2] in CONTINUING
             ordered = is_order(token.lower, before) and not goes_on
@@ -171,6 +171,20 @@ class Directions:
             if no is not None:
                 found.append(_Said(at, claim, no))
         return found
+
+    def _standing(self, words: Sequence[str], at: int) -> Claim | None:
+        """Return the claim of "ahead of last year", "behind plan"."""
+        if words[at] not in {"ahead", "behind"}:
+            return None
+        compared = self._compared.named(("than", *words[at + 1 : at + 5]))
+        return ("up" if words[at] == "ahead" else "down") if compared else None
+
+    def _of_object(self, clause: Sequence[Token], words: Sequence[str], at: int) -> Claim | None:
+        """Return the claim of "lost customers", where customers are what a fact counts."""
+        claim = claim_beside_change(words[at])
+        if claim is None or at + 1 == len(clause) or clause[at + 1].cited or not at:
+            return None
+        return claim if stems(clause[at + 1].lower) & self._index.naming else None
 
     def _is_change(self, token: Token) -> bool:
         fact = self._index.facts.get(token.cited or "")
@@ -200,7 +214,7 @@ class Directions:
         cited = [(at, token) for at, token in enumerate(clause) if token.cited is not None]
         told = self._compared.named(tuple(token.lower for token in clause))
         if not told and sum(bool(self._claims(other)) for other in sentence.clauses) == 1:
-            apart = (c for c in sentence.clauses if c is clause or not _speaks_of_itself(c))
+            apart = (c for c in sentence.clauses if c is clause or not speaks_of_itself(c))
             told = self._compared.named(tuple(token.lower for c in apart for token in c))
         if cited:
             pair = self._pair(clause, said, cited)
@@ -218,11 +232,12 @@ class Directions:
                 return self._moved(said, fact, set(told) or chosen)
             return ""
         if clause[said.at].lower in ADJACENT_ONLY and not (
-            _is_predicate(clause, said.at)
-            or _is_comparison(clause, said.at)
+            is_predicate(clause, said.at)
+            or is_comparison(clause, said.at)
             or self._compared.named(tuple(t.lower for t in clause[said.at + 1 : said.at + 5]))
-            or _goes_on(sentence, number)
-            or (only is not None and _announces(sentence, number, said))
+            or goes_on(sentence, number)
+            or is_told(clause, said.at)
+            or (only is not None and announces(sentence, number, said.at))
         ):
             return ""
         named = self._named(sentence, number, said)
@@ -237,6 +252,8 @@ class Directions:
                 owner: set() if elsewhere else {c for o, c in compared if o == owner}
                 for owner, _ in compared
             }
+            if shared := self._is_shared(clause, said, named if only is None else [only], set(told)):
+                return shared
             wrong = [self._moved(said, f, set(told) or chosen_of.get(f.id, set())) for f in named]
             if only is not None and only in named:
                 return self._moved(said, only, set(told) or chosen_of.get(only.id, set()))
@@ -248,25 +265,52 @@ class Directions:
             return self._moved(said, self._last, set(told))
         return ""
 
+    def _is_shared(
+        self, clause: Sequence[Token], said: _Said, named: Sequence[Fact], told: set[str]
+    ) -> str:
+        """Hold "the only store to grow" against the other rows."""
+        only = any(
+            token.lower == "only"
+            and {t.lower for t in clause[at + 1 : at + 4]} & self._index.kinds_of_rows
+            for at, token in enumerate(clause[: said.at])
+        )
+        cells = [self._index.cells.get(fact.id) for fact in named]
+        if not only or said.negated or not cells:
+            return ""
+        for cell in cells:
+            others = (
+                [] if cell is None else [row for n, row in enumerate(cell.table.rows) if n != cell.row]
+            )
+            facts = [self._index.facts.get(row[cell.column]) for row in others] if cell else []
+            if all(self._moved(said, fact, told) for fact in facts if fact is not None):
+                return ""
+        return "other rows did so too"
+
     def _named(self, sentence: Sentence, number: int, said: _Said) -> Sequence[Fact]:
         """Return what a clause without a figure is about, by the names in it.
 
         A verb behind "and" has the subject of the clause before; rows may be named anywhere.
         """
         clause = sentence.clauses[number]
-        pairs = zip(clause, clause[1:], strict=False)
-        if any(a.lower in {"only", "one"} and b.lower in self._index.kinds_of_rows for a, b in pairs):
+        pairs = pairwise(clause)
+        rows = self._index.rows_named(sentence.tokens)
+        of_row = any(
+            a.lower in {"only", "one"} and b.lower in self._index.kinds_of_rows for a, b in pairs
+        )
+        if of_row and not rows:
             return ()  # "the only hotel where complaints increased" is a row, not the total
+        if number and not said.at and not clause[0].lower.endswith("ing"):
+            earlier = map(self._index.called, reversed(sentence.clauses[:number]))
+            return next(filter(None, earlier), ())
         between = {token.lower for token in clause[1 : said.at]}
         if number and clause[0].lower in {"and", "but", "yet"} and between <= _CARRYING:
             return self._index.called(sentence.clauses[number - 1])
-        named = self._index.called(_subject(clause, said.at))
+        named = self._index.called(subject_of(clause, said.at))
         if clause[said.at].lower in _PRICED:
             named = [fact for fact in named if fact.unit is Unit.CURRENCY]
         cells = self._index.cells
         if named and not any(fact.id in cells for fact in named):
             columns = {stem for fact in named for stem in stems(fact.label)}
-            rows = self._index.rows_named(sentence.tokens)
             of_rows = [
                 self._index.facts[fact_id]
                 for fact_id, cell in cells.items()
@@ -290,7 +334,7 @@ class Directions:
             or following.lower.endswith("ing")
         )
         judged = following is not None and sentence.mark_before(following) == ":"
-        opens = said.at == 0 and not _NOUN.fullmatch(clauses[number][0].lower)
+        opens = said.at == 0 and not NOUN.fullmatch(clauses[number][0].lower)
         return opens or (number == 0 and (goes_on or judged))
 
     def _pair(self, clause: Sequence[Token], said: _Said, cited: list[tuple[int, Token]]) -> str | None:
@@ -355,7 +399,7 @@ class Directions:
                     continue
                 opens = said.at == 0 and clause[at - 1].lower in {"from", "z", "ze"}
                 stands = at == said.at + 2 and clause[at - 1].lower == "at"  # "down at [[…]]"
-                if word in ADJACENT_ONLY and not (opens or stands or _is_predicate(clause, said.at)):
+                if word in ADJACENT_ONLY and not (opens or stands or is_predicate(clause, said.at)):
                     continue
                 if word in {"more", "less", "fewer", "więcej", "mniej"}:
                     continue
@@ -410,62 +454,6 @@ def _against(said: _Said, fact: Fact, actual: set[str], comparisons: Sequence[Co
 def is_time(fact: Fact) -> bool:
     """Whether a figure says how long something takes, so that faster is less."""
     return fact.unit in {Unit.MINUTES, Unit.SECONDS} or _TIME.search(fact.label.casefold()) is not None
-
-
-def _announces(sentence: Sentence, number: int, said: _Said) -> bool:
-    """Whether a claim opens a sentence whose figure follows a colon: "Fewer came: [[…]]"."""
-    if number or said.at or len(sentence.clauses) == 1:
-        return False
-    following = sentence.clauses[1]
-    return sentence.mark_before(following[0]) == ":" and following[0].cited is not None
-
-
-def _subject(clause: Sequence[Token], at: int) -> Sequence[Token]:
-    """Return the words that say what a claim is about.
-
-    A noun speaks of what follows ("the rise in refunds", "wzrost obciążenia"); who did it, or stands
-    outside, is not what it is about ("driven by West", "in every ward except Cardiology").
-    """
-    word = clause[at].lower
-    following = clause[at + 1].lower if at + 1 < len(clause) else ""
-    if _NOUN.fullmatch(word) and (following in {"in", "of"} or word not in BASE_FORMS):
-        until = at + (5 if following in {"in", "of"} else 2)
-        clause = clause[at + 1 : until] if following in {"in", "of"} or is_noun_pl(word) else clause
-    kept = []
-    for token in clause:
-        if token.lower in _OUTSIDE:
-            break
-        kept.append(token)
-    return kept or clause
-
-
-def is_noun_pl(word: str) -> bool:
-    """Whether a word is a Polish noun of change, which a genitive follows."""
-    return _NOUN_PL.fullmatch(word) is not None
-
-
-def _is_predicate(clause: Sequence[Token], at: int) -> bool:
-    """Whether a word such as "up" stands behind a verb of being or moving."""
-    before = [token.lower for token in clause[max(0, at - 3) : at]]
-    return any(word in MOVING for word in before) or (bool(before) and before[-1] in {"w", "we"})
-
-
-def _goes_on(sentence: Sentence, number: int) -> bool:
-    """Whether a comparison follows what is set between commas: "more customers, [[…]], than"."""
-    return any(
-        clause[0].lower in {"than", "niż"} for clause in sentence.clauses[number + 1 : number + 3]
-    )
-
-
-def _speaks_of_itself(clause: Sequence[Token]) -> bool:
-    """Whether what a clause compares is its own matter: "which matches last year"."""
-    first = clause[0].lower
-    return first in PRONOUNS or first in SUBORDINATING or first.endswith("ing")
-
-
-def _is_comparison(clause: Sequence[Token], at: int) -> bool:
-    """Whether something is compared: "fewer cancellations than"."""
-    return any(token.lower in {"than", "niż"} for token in clause[at + 1 : at + 12])
 
 
 def _sign(value: object) -> str:

@@ -160,6 +160,7 @@ def negated(words: Sequence[str], position: int) -> bool | None:
     for near in range(position - 1, max(-1, position - 4), -1):
         word = words[near]
         fails = word in {"failed", "fails", "failing"} and words[near + 1] == "to"
+        fails = fails or word in en.ENDING
         if fails or word in NEGATIONS or word.endswith(("n't", "n\u2019t")):
             following = words[near + 1] if near + 1 < len(words) else ""
             if word == "no" and following == "longer" and near + 1 < position:

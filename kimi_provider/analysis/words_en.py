@@ -88,6 +88,10 @@ FILLERS: Final = word_set("""
     percent per cent
 """)
 NEGATIONS: Final = frozenset(["hardly", "never", "no", "nor", "not", "barely", "scarcely", "without"])
+ENDING: Final = word_set("""
+    reversed reversing halted halting stopped ended arrested undid
+""")
+"""Verbs that deny the change behind them: "halted the decline"."""
 NOT_NEGATIVE: Final = frozenset(["only", "merely", "just", "longer", "least", "surprisingly", "doubt"])
 HEDGES: Final = word_set("""
     if whether unless should could may might would expected expects expect forecast forecasts
