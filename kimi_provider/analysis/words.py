@@ -124,6 +124,7 @@ _PHRASES: Final[tuple[tuple[Claim, re.Pattern[str]], ...]] = (
     ("down", re.compile(en.PHRASES_DOWN)),
     ("up", re.compile(en.PHRASES_UP)),
     ("good", re.compile(en.PHRASES_GOOD)),
+    ("bad", re.compile(en.PHRASES_BAD)),
 )
 
 

@@ -47,6 +47,9 @@ PHRASES_GOOD: Final = (
     "(?:within|inside|on|under) (?:budget)|(?:bounc|com|cam|clam)(?:ed?|es|ing) back|"
     "(?:beat|beats|beating|topped|outdid) (?:the|its|their|our|last|plan|budget|forecast|expectations)"
 )
+PHRASES_BAD: Final = (
+    "(?:miss|misses|missed|missing) (?:the|its|their|our|plan|budget|forecast|expectations)"
+)
 CONTINUING: Final = word_set("""
     continue continues continued continuing began begun begins start starts started keep keeps tended
     appears appeared seems seemed
@@ -56,7 +59,7 @@ ADJACENT_ONLY: Final = word_set("""
     additional extra
     more less fewer up down above below beneath longer shorter larger smaller bigger greater cut
     costlier pricier dearer hotter warmer busier fuller stronger cheaper colder cooler quieter
-    emptier weaker sooner
+    emptier weaker sooner better worse
     shot heavier lighter lower slow under
 """)
 """Words that claim a change only right beside a figure, or behind a verb of being or moving."""
@@ -87,7 +90,9 @@ FILLERS: Final = word_set("""
     moderately modestly dramatically steeply percentage points point minutes minute seconds
     percent per cent
 """)
-NEGATIONS: Final = frozenset(["hardly", "never", "no", "nor", "not", "barely", "scarcely", "without"])
+NEGATIONS: Final = frozenset(
+    ["hardly", "neither", "never", "no", "nor", "not", "barely", "scarcely", "without"]
+)
 ENDING: Final = word_set("""
     reversed reversing halted halting stopped ended arrested undid
 """)
@@ -140,7 +145,7 @@ CHANGES: Final = (
 )
 HISTORY: Final = (
     r"record[ -](?:high|low|number|level|breaking|setting|day|week|figure|value|pace|total)s?|"
-    r"record-\w+|(?:a|an|new|another|the|all-time|absolute) record(?! of)\b|all-time|of all time|unprecedented|"
+    r"new (?:high|low|peak|best)s?\b(?! of\b)|record-\w+|(?:a|an|new|another|the|all-time|absolute) record(?! of)\b|all-time|of all time|unprecedented|"
     r"never before|never (?:been|seen|had)|historic(?:ally)?(?: (?:high|low|peak|best|worst))|"
     r"than ever|never (?:have|has|had|was|were|did)\b[^.!?]{0,60}\b(?:so|this|such|as)\b|since records began|(?:for )?the first time (?:ever|in|since)|in living memory|unheard[- ]of|unmatched|unrivall?ed"
 )
