@@ -80,6 +80,11 @@ def is_told(clause: Sequence[Token], at: int) -> bool:
     return opens and any(word in {"were", "was", "came"} or word.endswith("ed") for word in ahead[1:])
 
 
+def is_followed(sentence: Sentence, number: int) -> bool:
+    """Whether the first clause has its figure right behind it: "guests spent less time, [[…]]."."""
+    return number == 0 and len(sentence.clauses) == 2 and sentence.clauses[1][0].cited is not None  # noqa: PLR2004
+
+
 def speaks_of_itself(clause: Sequence[Token]) -> bool:
     """Whether what a clause compares is its own matter: "which matches last year"."""
     first = clause[0].lower

@@ -18,6 +18,7 @@ from kimi_provider.analysis.grounding_clauses import (
     announces,
     goes_on,
     is_comparison,
+    is_followed,
     is_predicate,
     is_told,
     speaks_of_itself,
@@ -69,7 +70,7 @@ _NO_RISE = frozenset({"short", "with", "for"})
 _PACED = word_set("""
     slow slowed slows slowing speed speeds speeding sped speeded
 """)
-_CARRYING = MOVING | CONTINUING | FILLERS
+_CARRYING = MOVING | CONTINUING | FILLERS | _BEATING
 _PRICED = word_set("""
     cheaper costlier pricier dearer
 """)
@@ -134,7 +135,10 @@ class Directions:
     ) -> list[_Said]:
         # A label such as "Flights not on time" denies nothing.
         labelled = self._index.labelled([token.lower for token in clause])
-        words = ["" if at in labelled else token.lower for at, token in enumerate(clause)]
+        words = [
+            "" if at in labelled or (at and token.text == "May") else token.lower
+            for at, token in enumerate(clause)
+        ]
         if any(word in HEDGES and word not in self._compared.words for word in words):
             return []
         if words[0] in _INVERTED and clause[0].text[0].isupper():
@@ -202,7 +206,7 @@ class Directions:
                 return not any(t.cited for t in rest) and not self._compared.in_time(spoken)
         return False
 
-    def _wrong(  # noqa: C901, PLR0911, PLR0917 — a claim is judged by all that stands around it
+    def _wrong(  # noqa: C901, PLR0911, PLR0912, PLR0917 — a claim is judged by all that stands around it
         self,
         clause: Sequence[Token],
         said: _Said,
@@ -231,7 +235,11 @@ class Directions:
                     chosen = {comparison}
                 return self._moved(said, fact, set(told) or chosen)
             return ""
-        if clause[said.at].lower in ADJACENT_ONLY and not (
+        adjacent = clause[said.at].lower in ADJACENT_ONLY
+        if adjacent and only is not None and is_followed(sentence, number):
+            alone = len(self._claims(clause)) == 1
+            return self._moved(said, only, set(told) or {c for _, c in compared}) if alone else ""
+        if adjacent and not (
             is_predicate(clause, said.at)
             or is_comparison(clause, said.at)
             or self._compared.named(tuple(t.lower for t in clause[said.at + 1 : said.at + 5]))

@@ -13,7 +13,7 @@ _ENDINGS = "(?:e|es|ed|ing|s)?"
 UP: Final = (
     "(?:increas|ris|climb|jump|surg|soar|spik|gain|grow|advanc|rebound|escalat|mount|swell|balloon|"
     "rocket|skyrocket|leap|quicken|expand|widen|heighten|elevat|strengthen|accelerat|lengthen|exceed|surpass|"
-    "outpac|outstrip|bulg|inflat|intensif|amplif|boost|mushroom|snowball|shoot)(?:p?"
+    "outpac|outstrip|outnumber|bulg|inflat|intensif|amplif|boost|mushroom|snowball|shoot)(?:p?"
     f"{_ENDINGS}|ied|ies)|rose|risen|grew|grown|growth|swollen|leapt|shot|higher|greater|larger|bigger|"
     "longer|heavier|costlier|pricier|dearer|hotter|warmer|busier|fuller|stronger|more|additional|extra|above|up|upwards?|uptick|upturn|upswing|uplift|raised|expansion|elevation|escalation|"
     "acceleration|inflation|topped|overtook|outgrew|outgrow(?:s|n)?|outran"
