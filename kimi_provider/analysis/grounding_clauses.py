@@ -80,9 +80,12 @@ def is_told(clause: Sequence[Token], at: int) -> bool:
     return opens and any(word in {"were", "was", "came"} or word.endswith("ed") for word in ahead[1:])
 
 
-def is_followed(sentence: Sentence, number: int) -> bool:
-    """Whether the first clause has its figure right behind it: "guests spent less time, [[…]]."."""
-    return number == 0 and len(sentence.clauses) == 2 and sentence.clauses[1][0].cited is not None  # noqa: PLR2004
+def is_followed(sentence: Sentence, number: int, at: int) -> bool:
+    """Whether a comparative has its figure right behind its clause: "guests spent less time, [[…]]"."""
+    word = sentence.clauses[number][at].lower
+    compares = word in {"more", "less"} or (word.endswith("er") and word != "under")
+    alone = number == 0 and len(sentence.clauses) == 2  # noqa: PLR2004 — the figure's is the other
+    return compares and alone and sentence.clauses[1][0].cited is not None
 
 
 def speaks_of_itself(clause: Sequence[Token]) -> bool:

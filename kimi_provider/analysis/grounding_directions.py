@@ -236,7 +236,7 @@ class Directions:
                 return self._moved(said, fact, set(told) or chosen)
             return ""
         adjacent = clause[said.at].lower in ADJACENT_ONLY
-        if adjacent and only is not None and is_followed(sentence, number):
+        if adjacent and only is not None and is_followed(sentence, number, said.at):
             alone = len(self._claims(clause)) == 1
             return self._moved(said, only, set(told) or {c for _, c in compared}) if alone else ""
         if adjacent and not (
