@@ -114,6 +114,8 @@ class _Reading:
         yield from ((Kind.UNIT, *found) for found in units(text, self._index))
         yield from ((Kind.ENTITY, *found) for found in codes(rest, self._names))
         yield from ((Kind.DIGIT, *found) for found in self._names.weekdays(text))
+        if not where.startswith("actions"):
+            yield from ((Kind.ENTITY, *found) for found in self._names.months(rest))
         yield from self._of_sentences(where, text, rest)
 
     def _of_sentences(self, where: str, text: str, rest: str) -> Iterator[tuple[Kind, int, int, str]]:

@@ -15,6 +15,9 @@ _ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
 _MONTH = re.compile(r"(\d{4})-(\d{2})")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::\d{2})?")
 _LONGEST_PERIOD = 92  # days
+_LONGEST_GAP = 190  # days between two that are known, within which every month may be named
+_LONG_NAMES = [name for names in MONTHS for name in names if len(name) > 3 and name.istitle()]  # noqa: PLR2004 — not "May"
+_MONTH_NAME = re.compile(rf"\b(?:{'|'.join(_LONG_NAMES)})\b")
 _NOON = 12
 _QUARTERS = ("first", "second", "third", "fourth")
 _WEEKDAYS = (
@@ -48,6 +51,22 @@ def span(days: set[date]) -> set[date]:
     first, last = sorted(days)
     length = (last - first).days
     return {first + timedelta(n) for n in range(length + 1)} if length <= _LONGEST_PERIOD else days
+
+
+def months_outside(text: str, days: Collection[date]) -> Iterator[tuple[int, int, str]]:
+    """Return the months that a text names and that none of the known days, nor the next, lies in."""
+    if not days:
+        return
+    known: set[int] = set()
+    every = sorted(days)
+    for first, last in zip(every, [*every[1:], every[-1] + timedelta(31)], strict=True):
+        gap = (last - first).days
+        near = gap <= _LONGEST_GAP
+        known |= {(first + timedelta(n)).month for n in range(gap + 1)} if near else {first.month}
+    for match in _MONTH_NAME.finditer(text):
+        number = next(n for n, names in enumerate(MONTHS, start=1) if match[0] in names)
+        if number not in known:
+            yield *match.span(), "the period and what it is compared with lie elsewhere"
 
 
 def spellings(day: date) -> Iterator[str]:

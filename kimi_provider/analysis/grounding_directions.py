@@ -10,11 +10,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from kimi_provider.analysis.grounding_clauses import (
+    NOUN,
+    announces,
+    goes_on,
+    is_comparison,
+    is_followed,
+    is_predicate,
+    is_told,
+    speaks_of_itself,
+    subject_of,
+)
+from kimi_provider.analysis.grounding_index import stems
 from kimi_provider.analysis.words import (
     ADJACENT_ONLY,
-    BASE_FORMS,
+    CONTINUING,
     FILLERS,
     HEDGES,
     MOVING,
@@ -25,6 +38,7 @@ from kimi_provider.analysis.words import (
     claim_of,
     is_order,
     negated,
+    phrase_claim,
 )
 from kimi_provider.analysis.words_list import word_set
 from kimi_provider.schemas import Unit
@@ -48,9 +62,6 @@ _AMOUNTING = word_set("""
     reached hit came amounted
 """)
 _BESIDES = frozenset(["than", "niż", "od", "the", "a", "of", "its", "their", "level", "figure", "value"])
-_OUTSIDE = word_set("""
-    by except besides unlike excluding przez oprócz poza
-""")
 _INVERTED = frozenset({"had", "were", "should"})
 _BEATING = frozenset(
     {"beat", "beats", "beating", "bests", "bested", "trumps", "trumped", "bettered", "betters"}
@@ -59,14 +70,10 @@ _NO_RISE = frozenset({"short", "with", "for"})
 _PACED = word_set("""
     slow slowed slows slowing speed speeds speeding sped speeded
 """)
-_NOUN = re.compile(
-    r"(?:increase|decrease|rise|drop|decline|fall|jump|growth|surge|spike|dip|gain|reduction|slide|slump|"
-    r"climb|plunge|improvement|deterioration|recovery|uptick|downturn|expansion|contraction)s?|"
-    r"(?:wzrost|spad|wzros)(?:u|ek|ku|em|kiem|ki|y|owi|kowi)?|(?:popraw|podwyżk|obniżk|zwyżk|zniżk)[aęiąy]"
-)
-_NOUN_PL = re.compile(
-    r"(?:wzrost|spad)(?:u|ek|ku|em|kiem|ki|y|owi|kowi)?|(?:popraw|podwyżk|obniżk|zwyżk|zniżk)[aęiąy]"
-)
+_CARRYING = MOVING | CONTINUING | FILLERS | _BEATING
+_PRICED = word_set("""
+    cheaper costlier pricier dearer
+""")
 _TIME = re.compile(
     r"durat|time|days?\b|hours?\b|weeks?\b|dni\b|godzin|delay|wait|latenc|stay|czas|opóźn|oczekiw|trwan"
 )
@@ -98,6 +105,7 @@ class Directions:
     def __init__(self, index: FactIndex, *, orders: bool = False) -> None:
         self._index = index
         self._orders = orders
+        self._compared = index.comparisons
         self._last: Fact | None = None
         self._last_comparison: str | None = None
 
@@ -122,13 +130,16 @@ class Directions:
             self._last = only
             self._last_comparison = None
 
-    def _claims(  # noqa: C901 — each condition is a use of a word that claims nothing
+    def _claims(  # noqa: C901, PLR0912 — each condition is a use of a word that claims nothing
         self, clause: Sequence[Token]
     ) -> list[_Said]:
         # A label such as "Flights not on time" denies nothing.
         labelled = self._index.labelled([token.lower for token in clause])
-        words = ["" if at in labelled else token.lower for at, token in enumerate(clause)]
-        if any(word in HEDGES for word in words):
+        words = [
+            "" if at in labelled or (at and token.text == "May") else token.lower
+            for at, token in enumerate(clause)
+        ]
+        if any(word in HEDGES and word not in self._compared.words for word in words):
             return []
         if words[0] in _INVERTED and clause[0].text[0].isupper():
             return []  # "Had costs stayed flat"
@@ -140,8 +151,16 @@ class Directions:
             if at + 1 < len(clause) and self._is_change(clause[at + 1]):
                 claim = claim or claim_beside_change(words[at])
             before = words[at - 1] if at else ""
-            if claim is None or is_order(token.lower, before) or (self._orders and at == 0):
+            phrasal = phrase_claim(before, words[at]) or self._standing(words, at)
+            phrasal = phrasal or self._of_object(clause, words, at)
+            claim = phrasal or claim
+            goes_on = before == "to" and at > 1 and words[at - 2] in CONTINUING
+            ordered = is_order(token.lower, before) and not goes_on
+            if claim is None or ordered or (self._orders and at == 0):
                 continue
+            names = not phrasal and not token.lower.endswith(("ed", "ing", "er"))
+            if names and self._index.naming & stems(token.lower):
+                continue  # "crashes", where the data has a crash rate
             if self._is_ranking(clause, at):
                 continue
             if before == "in" and token.lower == "fall":
@@ -157,6 +176,20 @@ class Directions:
                 found.append(_Said(at, claim, no))
         return found
 
+    def _standing(self, words: Sequence[str], at: int) -> Claim | None:
+        """Return the claim of "ahead of last year", "behind plan"."""
+        if words[at] not in {"ahead", "behind"}:
+            return None
+        compared = self._compared.named(("than", *words[at + 1 : at + 5]))
+        return ("up" if words[at] == "ahead" else "down") if compared else None
+
+    def _of_object(self, clause: Sequence[Token], words: Sequence[str], at: int) -> Claim | None:
+        """Return the claim of "lost customers", where customers are what a fact counts."""
+        claim = claim_beside_change(words[at])
+        if claim is None or at + 1 == len(clause) or clause[at + 1].cited or not at:
+            return None
+        return claim if stems(clause[at + 1].lower) & self._index.naming else None
+
     def _is_change(self, token: Token) -> bool:
         fact = self._index.facts.get(token.cited or "")
         return fact is not None and fact.change
@@ -167,10 +200,13 @@ class Directions:
             if clause[near].lower in {"than", "niż"}:
                 rest = clause[near + 1 : near + 8]
                 others = any(token.lower in _OTHERS for token in rest[:2])
-                return others or bool(self._index.rows_named(rest))
+                if others or self._index.rows_named(rest):
+                    return True
+                spoken = [token.lower for token in rest if token.is_word]
+                return not any(t.cited for t in rest) and not self._compared.in_time(spoken)
         return False
 
-    def _wrong(  # noqa: C901, PLR0911, PLR0917 — a claim is judged by all that stands around it
+    def _wrong(  # noqa: C901, PLR0911, PLR0912, PLR0917 — a claim is judged by all that stands around it
         self,
         clause: Sequence[Token],
         said: _Said,
@@ -180,6 +216,10 @@ class Directions:
         compared: set[tuple[str, str]],
     ) -> str:
         cited = [(at, token) for at, token in enumerate(clause) if token.cited is not None]
+        told = self._compared.named(tuple(token.lower for token in clause))
+        if not told and sum(bool(self._claims(other)) for other in sentence.clauses) == 1:
+            apart = (c for c in sentence.clauses if c is clause or not speaks_of_itself(c))
+            told = self._compared.named(tuple(token.lower for c in apart for token in c))
         if cited:
             pair = self._pair(clause, said, cited)
             if pair is not None:
@@ -193,15 +233,22 @@ class Directions:
                 chosen = {c for owner, c in compared if fact is not None and owner == fact.id}
                 if comparison:
                     chosen = {comparison}
-                return self._moved(said, fact, chosen)
+                return self._moved(said, fact, set(told) or chosen)
             return ""
-        if clause[said.at].lower in ADJACENT_ONLY and not (
-            _is_predicate(clause, said.at)
-            or _is_comparison(clause, said.at)
-            or (only is not None and _announces(sentence, number, said))
+        adjacent = clause[said.at].lower in ADJACENT_ONLY
+        if adjacent and only is not None and is_followed(sentence, number, said.at):
+            alone = len(self._claims(clause)) == 1
+            return self._moved(said, only, set(told) or {c for _, c in compared}) if alone else ""
+        if adjacent and not (
+            is_predicate(clause, said.at)
+            or is_comparison(clause, said.at)
+            or self._compared.named(tuple(t.lower for t in clause[said.at + 1 : said.at + 5]))
+            or goes_on(sentence, number)
+            or is_told(clause, said.at)
+            or (only is not None and announces(sentence, number, said.at))
         ):
             return ""
-        named = self._index.called(_subject(clause, said.at))
+        named = self._named(sentence, number, said)
         if named:
             # A clause with a figure and a claim of its own says what it is compared with for itself.
             elsewhere = any(
@@ -213,16 +260,73 @@ class Directions:
                 owner: set() if elsewhere else {c for o, c in compared if o == owner}
                 for owner, _ in compared
             }
-            wrong = [self._moved(said, fact, chosen_of.get(fact.id, set())) for fact in named]
+            if shared := self._is_shared(clause, said, named if only is None else [only], set(told)):
+                return shared
+            wrong = [self._moved(said, f, set(told) or chosen_of.get(f.id, set())) for f in named]
             if only is not None and only in named:
-                return self._moved(said, only, chosen_of.get(only.id, set()))
+                return self._moved(said, only, set(told) or chosen_of.get(only.id, set()))
             return wrong[0] if all(wrong) else ""
         first = clause[0].lower
         if only is not None and (first in PRONOUNS or self._leads(sentence, number, said)):
-            return self._moved(said, only, {c for _, c in compared})
+            return self._moved(said, only, set(told) or {c for _, c in compared})
         if not sentence.cited and self._last is not None and first in PRONOUNS:
-            return self._moved(said, self._last, set())
+            return self._moved(said, self._last, set(told))
         return ""
+
+    def _is_shared(
+        self, clause: Sequence[Token], said: _Said, named: Sequence[Fact], told: set[str]
+    ) -> str:
+        """Hold "the only store to grow" against the other rows."""
+        only = any(
+            token.lower == "only"
+            and {t.lower for t in clause[at + 1 : at + 4]} & self._index.kinds_of_rows
+            for at, token in enumerate(clause[: said.at])
+        )
+        cells = [self._index.cells.get(fact.id) for fact in named]
+        if not only or said.negated or not cells:
+            return ""
+        for cell in cells:
+            others = (
+                [] if cell is None else [row for n, row in enumerate(cell.table.rows) if n != cell.row]
+            )
+            facts = [self._index.facts.get(row[cell.column]) for row in others] if cell else []
+            if all(self._moved(said, fact, told) for fact in facts if fact is not None):
+                return ""
+        return "other rows did so too"
+
+    def _named(self, sentence: Sentence, number: int, said: _Said) -> Sequence[Fact]:
+        """Return what a clause without a figure is about, by the names in it.
+
+        A verb behind "and" has the subject of the clause before; rows may be named anywhere.
+        """
+        clause = sentence.clauses[number]
+        pairs = pairwise(clause)
+        rows = self._index.rows_named(sentence.tokens)
+        of_row = any(
+            a.lower in {"only", "one"} and b.lower in self._index.kinds_of_rows for a, b in pairs
+        )
+        if of_row and not rows:
+            return ()  # "the only hotel where complaints increased" is a row, not the total
+        if number and not said.at and not clause[0].lower.endswith("ing"):
+            earlier = map(self._index.called, reversed(sentence.clauses[:number]))
+            return next(filter(None, earlier), ())
+        between = {token.lower for token in clause[1 : said.at]}
+        if number and clause[0].lower in {"and", "but", "yet"} and between <= _CARRYING:
+            return self._index.called(sentence.clauses[number - 1])
+        named = self._index.called(subject_of(clause, said.at))
+        if clause[said.at].lower in _PRICED:
+            named = [fact for fact in named if fact.unit is Unit.CURRENCY]
+        cells = self._index.cells
+        if named and not any(fact.id in cells for fact in named):
+            columns = {stem for fact in named for stem in stems(fact.label)}
+            of_rows = [
+                self._index.facts[fact_id]
+                for fact_id, cell in cells.items()
+                if (cell.table.id, cell.row) in rows
+                and stems(cell.table.columns[cell.column].label) & columns
+            ]
+            return (*named, *of_rows)
+        return named
 
     @staticmethod
     def _leads(sentence: Sentence, number: int, said: _Said) -> bool:
@@ -235,9 +339,10 @@ class Directions:
             following.cited is not None
             or following.lower in PREPOSITIONS
             or any(token.lower in _AMOUNTING for token in clauses[number + 1][1:3])
+            or following.lower.endswith("ing")
         )
         judged = following is not None and sentence.mark_before(following) == ":"
-        opens = said.at == 0 and not _NOUN.fullmatch(clauses[number][0].lower)
+        opens = said.at == 0 and not NOUN.fullmatch(clauses[number][0].lower)
         return opens or (number == 0 and (goes_on or judged))
 
     def _pair(self, clause: Sequence[Token], said: _Said, cited: list[tuple[int, Token]]) -> str | None:
@@ -301,7 +406,8 @@ class Directions:
                 if clause[at - 1].lower not in PREPOSITIONS:
                     continue
                 opens = said.at == 0 and clause[at - 1].lower in {"from", "z", "ze"}
-                if word in ADJACENT_ONLY and not opens and not _is_predicate(clause, said.at):
+                stands = at == said.at + 2 and clause[at - 1].lower == "at"  # "down at [[…]]"
+                if word in ADJACENT_ONLY and not (opens or stands or is_predicate(clause, said.at)):
                     continue
                 if word in {"more", "less", "fewer", "więcej", "mniej"}:
                     continue
@@ -356,49 +462,6 @@ def _against(said: _Said, fact: Fact, actual: set[str], comparisons: Sequence[Co
 def is_time(fact: Fact) -> bool:
     """Whether a figure says how long something takes, so that faster is less."""
     return fact.unit in {Unit.MINUTES, Unit.SECONDS} or _TIME.search(fact.label.casefold()) is not None
-
-
-def _announces(sentence: Sentence, number: int, said: _Said) -> bool:
-    """Whether a claim opens a sentence whose figure follows a colon: "Fewer came: [[…]]"."""
-    if number or said.at or len(sentence.clauses) == 1:
-        return False
-    following = sentence.clauses[1]
-    return sentence.mark_before(following[0]) == ":" and following[0].cited is not None
-
-
-def _subject(clause: Sequence[Token], at: int) -> Sequence[Token]:
-    """Return the words that say what a claim is about.
-
-    A noun speaks of what follows ("the rise in refunds", "wzrost obciążenia"); who did it, or stands
-    outside, is not what it is about ("driven by West", "in every ward except Cardiology").
-    """
-    word = clause[at].lower
-    following = clause[at + 1].lower if at + 1 < len(clause) else ""
-    if _NOUN.fullmatch(word) and (following in {"in", "of"} or word not in BASE_FORMS):
-        until = at + (5 if following in {"in", "of"} else 2)
-        clause = clause[at + 1 : until] if following in {"in", "of"} or is_noun_pl(word) else clause
-    kept = []
-    for token in clause:
-        if token.lower in _OUTSIDE:
-            break
-        kept.append(token)
-    return kept or clause
-
-
-def is_noun_pl(word: str) -> bool:
-    """Whether a word is a Polish noun of change, which a genitive follows."""
-    return _NOUN_PL.fullmatch(word) is not None
-
-
-def _is_predicate(clause: Sequence[Token], at: int) -> bool:
-    """Whether a word such as "up" stands behind a verb of being or moving."""
-    before = [token.lower for token in clause[max(0, at - 3) : at]]
-    return any(word in MOVING for word in before) or (bool(before) and before[-1] in {"w", "we"})
-
-
-def _is_comparison(clause: Sequence[Token], at: int) -> bool:
-    """Whether something is compared: "fewer cancellations than"."""
-    return any(token.lower in {"than", "niż"} for token in clause[at + 1 : at + 6])
 
 
 def _sign(value: object) -> str:

@@ -62,7 +62,9 @@ def entities(sentence: Sentence, names: Names, *, title: bool, action: bool) -> 
             if title or not _is_name_at_start(sentence, at, names):
                 continue
         elif not code and all(_is_role(part.casefold(), action=action) for part in unknown):
-            continue
+            following = sentence.tokens[at + 1].lower if at + 1 < len(tokens) else ""
+            if action or following not in names.kinds_of_rows:
+                continue  # "the Legal department" is a row, where the data has departments
         yield Objection(token.start, token.end, _HINT)
 
 

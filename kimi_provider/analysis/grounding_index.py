@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
+from kimi_provider.analysis.grounding_comparisons import Comparisons
 from kimi_provider.analysis.grounding_dates import month_names
 from kimi_provider.analysis.words_english import is_common
 from kimi_provider.analysis.words_list import word_set
@@ -17,7 +18,7 @@ from kimi_provider.analysis.words_roles import BRANDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from kimi_provider.analysis.grounding_text import Token
+    from kimi_provider.analysis.grounding_text import Sentence, Token
     from kimi_provider.schemas import Fact, FactSheet, FactTable
 
 _STEM = 5  # letters
@@ -46,6 +47,7 @@ class FactIndex:
     def __init__(self, sheet: FactSheet) -> None:
         self.sheet = sheet
         self.facts: dict[str, Fact] = {fact.id: fact for fact in sheet.facts}
+        self.comparisons = Comparisons(sheet)
         # A sentence is asked about once for each of its claims.
         self._rows_in = lru_cache(maxsize=256)(self._find_rows)
         self._called_by = lru_cache(maxsize=256)(self._find_called)
@@ -168,6 +170,11 @@ class FactIndex:
         """Return the rows, as table id and number, whose names stand among the tokens."""
         return self._rows_in(tuple(token.lower for token in tokens if token.is_word))
 
+    def rows_cited(self, sentence: Sentence) -> frozenset[tuple[str, int]]:
+        """Return the rows, as table id and number, whose cells a sentence cites."""
+        cells = (self.cells.get(token.cited or "") for token in sentence.cited)
+        return frozenset((cell.table.id, cell.row) for cell in cells if cell)
+
     def _find_rows(self, spoken: tuple[str, ...]) -> frozenset[tuple[str, int]]:
         words = [word for one in spoken for word in _WORD.findall(one)]
         found: dict[int, tuple[int, set[tuple[str, int]]]] = {}
@@ -203,16 +210,51 @@ class FactIndex:
             for fact_id in self._by_stem.get(stem, ()):
                 votes[fact_id] += 1
         named = self._rows_in(words)
-        tables = {table for table, _ in named}
+        places = {fact_id: self.cells.get(fact_id) for fact_id in votes}
         best = max(votes.values(), default=0)
-        chosen = []
-        for fact_id, count in votes.items():
-            cell = self.cells.get(fact_id)
-            if named and cell and cell.table.id in tables and (cell.table.id, cell.row) not in named:
-                continue
-            if count == best and (cell is None) != bool(named):
-                chosen.append(self.facts[fact_id])
-        return tuple(chosen)
+        chosen = [
+            f for f, count in votes.items() if count == best and (places[f] is None) != bool(named)
+        ]
+        # What another table's rows are called alike says nothing of a row that is named.
+        if named:
+            chosen = [f for f in chosen if (cell := places[f]) and (cell.table.id, cell.row) in named]
+        spoken = {word[:_STEM] for word in words}
+        # Of labels that are spoken as a whole the longest is meant; a longer one that is not, is not.
+        whole = [label for f in chosen if (label := self._label_stems(f)) <= spoken]
+        meant = {label for label in whole if not any(label < other for other in whole)}
+        return tuple(
+            self.facts[f]
+            for f in chosen
+            if (label := self._label_stems(f)) in meant or not any(one & label for one in meant)
+        )
+
+    def _label_stems(self, fact_id: str) -> frozenset[str]:
+        cell = self.cells.get(fact_id)
+        label = cell.table.columns[cell.column].label if cell else self.facts[fact_id].label
+        return frozenset(word[:_STEM] for word in _WORD.findall(label.casefold()))
+
+    @cached_property
+    def kinds_of_rows(self) -> frozenset[str]:
+        """What rows are: the words of the key columns' labels, such as "carrier"."""
+        return frozenset(
+            word
+            for table in self.sheet.tables
+            for column in table.columns
+            if column.key
+            for word in _WORD.findall(column.label.casefold())
+            if len(word) > _SHORT
+        )
+
+    @cached_property
+    def naming(self) -> frozenset[str]:
+        """Stems of the labels' words: "crashes" name what a crash rate is of, and claim nothing."""
+        return frozenset(
+            stem
+            for names in self._labels.values()
+            for name in names
+            for word in name
+            for stem in stems(word)
+        )
 
 
 def stems(text: str) -> set[str]:

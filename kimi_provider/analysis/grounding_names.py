@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import date
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from kimi_provider.analysis.grounding_dates import (
     clocks,
     days_in,
     months,
+    months_outside,
     parts_of_period,
     span,
     spellings,
@@ -22,7 +24,6 @@ from kimi_provider.analysis.words import HISTORY, NUMBER_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
-    from datetime import date
 
     from kimi_provider.schemas import FactSheet
 
@@ -36,6 +37,7 @@ _NUMBERED = re.compile(r"(?=.*\d)[^\W\d_]{4,}\s.{1,40}")
 _STROKED = str.maketrans("łø", "lo")
 _NO_MARKS = dict.fromkeys(range(0x300, 0x370))
 _PART = re.compile(r"[^\W_]+")
+_YEAR_MONTH = re.compile(r"\b\d{4}-(?:0[1-9]|1[0-2])\b")
 
 
 class Names:
@@ -77,6 +79,17 @@ class Names:
         return frozenset(word.casefold() for text in texts for word in _PART.findall(text))
 
     @cached_property
+    def kinds_of_rows(self) -> frozenset[str]:
+        """Return what the rows of the tables are, such as "department"; in lower case."""
+        return frozenset(
+            word.casefold()
+            for table in self._sheet.tables
+            for column in table.columns
+            if column.key
+            for word in _PART.findall(column.label)
+        )
+
+    @cached_property
     def beginnings(self) -> dict[str, set[str]]:
         """Return the known words by their first three letters, for inflected names."""
         found: dict[str, set[str]] = {}
@@ -88,6 +101,14 @@ class Names:
         """Return the weekdays that stand beside a date and are not its own."""
         return wrong_weekdays(text, self._days)
 
+    def months(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Return the months that lie outside all that is known, where the period is known by day."""
+        if re.fullmatch(r"\d{4}", self._period or ""):
+            return
+        for found in months_outside(text, self._days):
+            if text[found[0] : found[1]].casefold() not in self.words:
+                yield found
+
     @property
     def _by_quarter(self) -> bool:
         return any("quarter" in c.label for fact in self._sheet.facts for c in fact.comparisons)
@@ -96,6 +117,7 @@ class Names:
     def _days(self) -> set[date]:
         """The days of the period, those compared with, and those that the data names."""
         days = {*self._dates, *span(days_in(self._period or ""))}
+        days |= {date.fromisoformat(f"{m}-01") for m in re.findall(_YEAR_MONTH, self._period or "")}
         for fact in self._sheet.facts:
             days |= days_in(fact.period or "")
             if isinstance(fact.value, str):

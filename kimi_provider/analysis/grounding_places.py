@@ -25,7 +25,7 @@ _PHRASES: Final[tuple[tuple[Extreme, re.Pattern[str]], ...]] = (
         re.compile(
             rf"(?:top|tops|topped|topping|head|heads|headed|heading) (?:the|our|every) {_TABLE}\b|"
             rf"(?:at|on|to) the (?:top|head|summit) of (?:the|our) {_TABLE}\b|"
-            r"second to none|na szczycie|na czele"
+            r"leading (?:cause|reason|source|driver|contributor|category)s?|second to none|na szczycie|na czele"
         ),
     ),
     (
@@ -40,7 +40,7 @@ _PHRASES: Final[tuple[tuple[Extreme, re.Pattern[str]], ...]] = (
         re.compile(
             rf"(?:lead|leads|led|leading) (?:the|our) {_TABLE}\b|"
             r"(?:takes?|took|holds?|held) (?:the (?:lead|crown|top spot)|first place|pole position)|"
-            r"(?:ranks?|ranked|comes?|came) first|(?:clear |undisputed )?front-?runner|"
+            r"(?:ranks?|ranked|comes?|came) first|in the lead|(?:clear |undisputed )?front-?runner|"
             r"przoduj\w+|prowadzi(?! do| się)|lider(?:em|ką|ka|uje)?|zajmuj\w+ pierwsze miejsce"
         ),
     ),

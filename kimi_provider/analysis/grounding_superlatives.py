@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING
 from kimi_provider.analysis.grounding_directions import Objection, is_time
 from kimi_provider.analysis.grounding_index import Cell, stems
 from kimi_provider.analysis.grounding_places import placed
-from kimi_provider.analysis.words import CHANGES, HEDGES, HISTORY, SCOPES, claim_of, extreme_of
+from kimi_provider.analysis.words import (
+    CHANGES,
+    HEDGES,
+    HISTORY,
+    PRONOUNS,
+    SCOPES,
+    claim_of,
+    extreme_of,
+)
 from kimi_provider.analysis.words_en import LEAST, MOST, NO_RANKING
 from kimi_provider.analysis.words_list import word_set
+from kimi_provider.schemas import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,6 +44,12 @@ _FARED = word_set("""
     fared fares did does performed performs came comes looked looks ranked ranks ran runs hit hurt
     suffered was were is are
 """)
+_SIZES = word_set("""
+    largest biggest smallest tiniest największy największa największe największym największą
+    najmniejszy najmniejsza najmniejsze leading
+""")
+"""Superlatives that speak of how much there is of a row, where no column is named."""
+_AMOUNTS = frozenset({Unit.COUNT, Unit.CURRENCY, Unit.OTHER})
 _DETERMINERS = word_set("""
     the its their his our whose a with had has have saw sees
 """)
@@ -118,6 +133,9 @@ def _wrong(  # noqa: PLR0911, PLR0917 — its place among its neighbors
         return _wrong_change(sentence, index, at)
     rank, among = _rank(sentence, at)
     cited = _bound(sentence, clause, at, since, until)
+    sized = tokens[at].lower.rpartition("-")[2] in _SIZES
+    if cited is not None and sized and cited not in clause and index.rows_named(clause):
+        cited = None
     if cited is not None:
         fact_id = cited.cited or ""
         fact, comparison = index.base(fact_id)
@@ -134,7 +152,7 @@ def _wrong(  # noqa: PLR0911, PLR0917 — its place among its neighbors
         cell = _own_column(cell, tokens, at)
         fact = index.facts.get(_id(cell), fact)
         return _verdict(index, cell, fact, extreme, rank, among=among)
-    return _wrong_by_name(index, clause, sentence, extreme, rank, among=among)
+    return _wrong_by_name(index, clause, sentence, extreme, rank, among=among, sized=sized)
 
 
 def _other_row(index: FactIndex, cell: Cell, clause: Sequence[Token]) -> Cell | None:
@@ -160,10 +178,13 @@ def _own_column(cell: Cell, tokens: Sequence[Token], at: int) -> Cell:
     named = stems(" ".join(following))
     if not named or named & own:
         return cell
-    for number, column in enumerate(cell.table.columns):
-        if not column.key and stems(column.label) & named:
-            return Cell(cell.table, cell.row, number)
-    return cell
+    like = {
+        number: (len(every & set(following)) / len(every), len(stems(column.label) & named))
+        for number, column in enumerate(cell.table.columns)
+        if not column.key and stems(column.label) & named
+        for every in [set(column.label.casefold().split())]
+    }
+    return Cell(cell.table, cell.row, max(like, key=like.__getitem__)) if like else cell
 
 
 def _bound(sentence: Sentence, clause: Sequence[Token], at: int, since: int, until: int) -> Token | None:
@@ -188,14 +209,19 @@ def _wrong_by_name(
     rank: int,
     *,
     among: bool,
+    sized: bool,
 ) -> str:
     """Judge a superlative without a figure by the row and the column that its clause names."""
-    named = index.rows_named(clause) or index.rows_named(sentence.tokens)
+    named = index.rows_named(clause) or index.rows_named(sentence.tokens) or index.rows_cited(sentence)
+    if not named and clause and clause[0].lower in PRONOUNS:
+        return ""  # it is a row of the sentence before
     facts = index.called(clause)
-    if not facts:
+    if not facts and not sized:
         facts = index.called(sentence.tokens)
         # What is ranked has no name here, so which end of the column is meant is open: "most room".
         extreme = "either" if extreme in {"max", "min"} else extreme
+    if not named and index.kinds_of_rows & {token.lower for token in clause}:
+        return ""  # "the most frequent reason" is a row that goes by another name
     cells = [cell for fact in facts if (cell := index.cells.get(fact.id))]
     if named and cells:
         verdicts = [
@@ -208,6 +234,8 @@ def _wrong_by_name(
             for cell in index.cells.values()
             if (cell.table.id, cell.row) in named
         ]
+        if sized:
+            every = [(cell, fact) for cell, fact in every if fact.unit in _AMOUNTS] or every
         verdicts = [_verdict(index, cell, fact, extreme, rank, among=among) for cell, fact in every]
         return verdicts[0] if verdicts and all(verdicts) else ""
     verdicts = [_wrong_alone(fact, extreme, sentence) for fact in facts]

@@ -22,9 +22,11 @@ _REPEATED = {
 }
 _NAMES: Final[dict[str, str]] = {
     "percent": r"%|percent(?:age)?(?! points?)|per ?cent|pct|procent\w*|proc\b",
-    "points": r"percentage points?|pp\b|p\.p\.|punkt\w* procentow\w*|pkt\.? proc\.?|basis points?|bps",
+    "points": r"(?:percentage )?points?|pp\b|p\.p\.|punkt\w* procentow\w*|"
+    r"pkt\.? proc\.?|basis points?|bps",
     "minutes": r"min(?:ute)?s?|minut\w*|min\.",
-    "seconds": r"sec(?:ond)?s?|sekund\w*|ms|milliseconds?|milisekund\w*",
+    "seconds": r"sec(?:ond)?s?|sekund\w*",
+    "milliseconds": r"ms|msecs?|milliseconds?|milisekund\w*",
     "hours": r"hours?|hrs?|godzin\w*|godz\.?",
     "days": r"days?|dni|dnia|dniach|doby?",
     "weeks": r"weeks?|tygodni\w*",
@@ -36,6 +38,10 @@ _NAMES: Final[dict[str, str]] = {
     "PLN": r"zł(?:ot\w*)?|PLN|grosz\w*",
     "CHF": r"CHF|francs?|frank\w*",
     "JPY": r"yen|JPY|jen[óa]?w?|\u00a5",
+    "bar": r"(?:milli)?bars?",
+    "psi": r"psi",
+    "pascal": r"[hkM]?Pa|(?:hecto|kilo|mega)?pascals?",
+    "m3": r"m\u00b3|cubic met(?:re|er)s?",
     "mph": r"mph|mi/h|miles (?:per|an) hour|mil na godzinę",
     "kmh": r"km/h|kph|kmh|kilomet(?:re|er)s (?:per|an) hour|kilometr\w+ na godzinę",
     "knots": r"knots?|kts?|węzł\w*",
@@ -135,7 +141,9 @@ def _cannot_count(fact: Fact) -> bool:
 def _fits(kind: str, fact: Fact) -> bool:
     label = (fact.unit_label or "").strip()
     if kind == "points":
-        return fact.change or fact.unit is Unit.PERCENT
+        # A relative change is in percent; only a difference of two shares is in points.
+        relative = fact.id.endswith(".percent")
+        return (fact.change and not relative) or fact.unit is Unit.NUMBER
     if fact.unit is Unit.CURRENCY:
         return kind in _CURRENCIES and (not label or label.upper() == kind)
     if fact.unit is Unit.OTHER or label:

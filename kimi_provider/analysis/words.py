@@ -53,6 +53,7 @@ CHANGES: Final = re.compile(rf"(?:{en.CHANGES}|{pl.CHANGES})", re.IGNORECASE)
 """What a superlative may be about other than a value: a change."""
 
 BASE_FORMS: Final = en.BASE_FORMS
+CONTINUING: Final = en.CONTINUING
 ADJACENT_ONLY: Final = en.ADJACENT_ONLY | pl.ADJACENT_ONLY
 MOVING: Final = en.MOVING | pl.MOVING
 PREPOSITIONS: Final = en.PREPOSITIONS | pl.PREPOSITIONS
@@ -119,6 +120,20 @@ def claim_beside_change(word: str) -> Claim | None:
     return next((claim for claim, pattern in _BESIDE_CHANGE if pattern.fullmatch(word)), None)
 
 
+_PHRASES: Final[tuple[tuple[Claim, re.Pattern[str]], ...]] = (
+    ("down", re.compile(en.PHRASES_DOWN)),
+    ("up", re.compile(en.PHRASES_UP)),
+    ("good", re.compile(en.PHRASES_GOOD)),
+    ("bad", re.compile(en.PHRASES_BAD)),
+)
+
+
+def phrase_claim(before: str, word: str) -> Claim | None:
+    """Return what two words claim together: "gave up" is a loss, though "up" is none."""
+    pair = f"{before} {word}"
+    return next((claim for claim, pattern in _PHRASES if pattern.fullmatch(pair)), None)
+
+
 @lru_cache(maxsize=8192)
 def extreme_of(word: str) -> Extreme | None:
     """Return which extreme of its kind a word, in lower case, says that something is."""
@@ -146,7 +161,10 @@ def negated(words: Sequence[str], position: int) -> bool | None:
     for near in range(position - 1, max(-1, position - 4), -1):
         word = words[near]
         fails = word in {"failed", "fails", "failing"} and words[near + 1] == "to"
+        fails = fails or word in en.ENDING
         if fails or word in NEGATIONS or word.endswith(("n't", "n\u2019t")):
             following = words[near + 1] if near + 1 < len(words) else ""
+            if word == "no" and following == "longer" and near + 1 < position:
+                return True
             return None if following in NOT_NEGATIVE else True
     return False

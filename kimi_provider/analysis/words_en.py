@@ -13,7 +13,7 @@ _ENDINGS = "(?:e|es|ed|ing|s)?"
 UP: Final = (
     "(?:increas|ris|climb|jump|surg|soar|spik|gain|grow|advanc|rebound|escalat|mount|swell|balloon|"
     "rocket|skyrocket|leap|quicken|expand|widen|heighten|elevat|strengthen|accelerat|lengthen|exceed|surpass|"
-    "outpac|outstrip|bulg|inflat|intensif|amplif|boost|mushroom|snowball|shoot)(?:p?"
+    "outpac|outstrip|outnumber|bulg|inflat|intensif|amplif|boost|mushroom|snowball|shoot)(?:p?"
     f"{_ENDINGS}|ied|ies)|rose|risen|grew|grown|growth|swollen|leapt|shot|higher|greater|larger|bigger|"
     "longer|heavier|costlier|pricier|dearer|hotter|warmer|busier|fuller|stronger|more|additional|extra|above|up|upwards?|uptick|upturn|upswing|uplift|raised|expansion|elevation|escalation|"
     "acceleration|inflation|topped|overtook|outgrew|outgrow(?:s|n)?|outran"
@@ -38,11 +38,28 @@ FAST: Final = (
 SLOW: Final = "slow(?:ed|er|s|ing|down)?|dragg?(?:ed|ing|s)?|slower"
 FLAT: Final = "unchanged|flat|flatlined|steady|steadily-held|stable|stagnat(?:ed|ing|es)|plateaued|constant|identical"
 
+PHRASES_DOWN: Final = (
+    "(?:gave|gives?|giving|given) (?:up|back|away)|(?:scal|par|dial|roll|wound|cut|pull|trimm|step|ramp|pegg|whittl)(?:e?d|es|ing|ped|s)? "
+    "(?:back|down)|(?:came|come|comes|coming|brought|went|go|goes) down|falls? (?:back|away|off)|(?:cut|cuts) back|(?:tail|level|drop|drops|tap|dropp|taper)(?:s|ed|ing)? off"
+)
+PHRASES_UP: Final = "(?:scal|ramp|step|pick|push|driv|bump|pil|speed|build|pump|buoy)(?:e?d|es|ing|ped|s)? up|(?:drove|built|went|came|crept|driven|piling|grew|grown) up"
+PHRASES_GOOD: Final = (
+    "(?:within|inside|on|under) (?:budget)|(?:bounc|com|cam|clam)(?:ed?|es|ing) back|"
+    "(?:beat|beats|beating|topped|outdid) (?:the|its|their|our|last|plan|budget|forecast|expectations)"
+)
+PHRASES_BAD: Final = (
+    "(?:miss|misses|missed|missing) (?:the|its|their|our|plan|budget|forecast|expectations)"
+)
+CONTINUING: Final = word_set("""
+    continue continues continued continuing began begun begins start starts started keep keeps tended
+    appears appeared seems seemed
+""")
+
 ADJACENT_ONLY: Final = word_set("""
     additional extra
     more less fewer up down above below beneath longer shorter larger smaller bigger greater cut
     costlier pricier dearer hotter warmer busier fuller stronger cheaper colder cooler quieter
-    emptier weaker sooner
+    emptier weaker sooner better worse
     shot heavier lighter lower slow under
 """)
 """Words that claim a change only right beside a figure, or behind a verb of being or moving."""
@@ -73,7 +90,13 @@ FILLERS: Final = word_set("""
     moderately modestly dramatically steeply percentage points point minutes minute seconds
     percent per cent
 """)
-NEGATIONS: Final = frozenset(["hardly", "never", "no", "nor", "not", "barely", "scarcely", "without"])
+NEGATIONS: Final = frozenset(
+    ["hardly", "neither", "never", "no", "nor", "not", "barely", "scarcely", "without"]
+)
+ENDING: Final = word_set("""
+    reversed reversing halted halting stopped ended arrested undid
+""")
+"""Verbs that deny the change behind them: "halted the decline"."""
 NOT_NEGATIVE: Final = frozenset(["only", "merely", "just", "longer", "least", "surprisingly", "doubt"])
 HEDGES: Final = word_set("""
     if whether unless should could may might would expected expects expect forecast forecasts
@@ -122,12 +145,12 @@ CHANGES: Final = (
 )
 HISTORY: Final = (
     r"record[ -](?:high|low|number|level|breaking|setting|day|week|figure|value|pace|total)s?|"
-    r"record-\w+|(?:a|an|new|another|the|all-time|absolute) record(?! of)\b|all-time|of all time|unprecedented|"
+    r"new (?:high|low|peak|best)s?\b(?! of\b)|record-\w+|(?:a|an|new|another|the|all-time|absolute) record(?! of)\b|all-time|of all time|unprecedented|"
     r"never before|never (?:been|seen|had)|historic(?:ally)?(?: (?:high|low|peak|best|worst))|"
     r"than ever|never (?:have|has|had|was|were|did)\b[^.!?]{0,60}\b(?:so|this|such|as)\b|since records began|(?:for )?the first time (?:ever|in|since)|in living memory|unheard[- ]of|unmatched|unrivall?ed"
 )
 SCOPES: Final = (
-    r"ever|on record|in (?:years|decades|months|weeks|history|memory|recent memory|living memory)|(?:of|in|this|so far this) "
+    r"ever|on record|in (?:(?:\w+['\u2019]s |the |its |our |\w+ ){0,2}(?:history|memory)|years|decades|months|weeks)|(?:of|in|this|so far this) "
     r"(?:the |this |past |last |current )*(?:year|month|decade|season|quarter|century|winter|summer|spring|"
     r"autumn)|since|(?:year|month|decade|season|quarter)['\u2019]s|to date|yet(?=\s*(?:[.,;!?)]|$))|so far|in (?:a|over a|more than a) "
     r"(?:long time|while|year|decade|month)"
@@ -150,12 +173,12 @@ NUMBERS: Final = (
     r"dozens?|(?:a )?(?:half-)?dozen|hundreds?|thousands?|(?:[mb]|tr)illions?(?:-\w+)?|bn|twice|thrice|"
     r"doubl(?:e|es|ed|ing)(?!-check|\s+check)|(?:tr[ie](?:p|b)|quadrup|quintup|sextup)l(?:e|es|ed|ing)|"
     r"halv(?:e|es|ed|ing)|(?:two|three|four|five|six|seven|eight|nine|ten|twenty|hundred|thousand|many?)fold"
-    r"(?<!manifold)|\w+(?:teen|ty)[- ]?fold|"
+    r"(?<!manifold)|\w+(?:teen|ty|even|lve|ix|ine|ight)[- ]?fold|"
     rf"(?:a|an|one|another|roughly|nearly|almost|about|by|over|under|just)"
     rf"(?: full| whole| good| mere| hefty| solid| tiny)? (?:{_FRACTIONS})(?! (?:time|day|week|month|year))"
     rf"|(?:two|three|four|five|six|seven|eight|nine)[- ](?:{_FRACTIONS})s?|one-(?:{_FRACTIONS})|"
     r"(?<!first )(?<!second )(?<!other )(?<!latter )(?<!better )half (?:of|the|as|a|an|again|its|their|were|was|all|that)|"
-    r"in half|by half|(?:more|less|fewer) than half|"
+    r"(?:one|two|three) and a half|in half|by half|(?:more|less|fewer) than half|"
     r"every (?:second|third|fourth|fifth|tenth) (?!half)\w+|one (?:in|out of) \w+|(?<!\w)tens of|"
     r"(?<!per )(?<!for )(?<!of )scores of"
 )
