@@ -51,7 +51,7 @@ layers: $(READY) ## check that rooms import only downwards
 format: $(READY) ## lay out the code and repair what can be repaired
 	@$(BIN)/ruff check -q --fix; $(BIN)/ruff format
 
-bench: $(PEERS) ## compare speed and memory with bare httpx, the openai SDK and pydantic-ai
+bench: $(PEERS) ## compare speed and memory with peers: httpx, the openai SDK, pydantic-ai, common-ai
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
 build: $(READY) ## build the wheel and the source archive into dist/

@@ -119,9 +119,18 @@ def imports(rounds: int) -> dict[str, Figures]:
         "httpx": ["httpx"],
         "openai": ["openai"],
         "pydantic_ai": ["pydantic_ai"],
+        **{
+            module: [module]
+            for module in (
+                "airflow.providers.http.operators.http",
+                "airflow.providers.openai.operators.openai",
+                "airflow.providers.common.ai.operators.llm",
+                "airflow.providers.common.ai.operators.agent",
+            )
+        },
     }
-    subjects = {name: all_ for name, all_ in subjects.items() if find_spec(all_[0].split(".")[0])}
-    results = start("imports.py", 2 * rounds + 1, json.dumps(subjects))
+    subjects = {name: all_ for name, all_ in subjects.items() if _is_installed(all_[0])}
+    results = start("imports.py", 2 * rounds + 1, json.dumps(subjects), patience=600)
     if "failed" in results:
         say(f"\nImports: {results['failed']}")
         return {}
@@ -133,6 +142,13 @@ def imports(rounds: int) -> dict[str, Figures]:
     title = "Import cost over `from airflow.sdk import DAG, BaseOperator`, in the DAG processor's way"
     table(title, ["", "CPU ms", "modules", "/ all operators"], rows)
     return results
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that would have it
+        return False
 
 
 def grounding() -> None:
@@ -266,3 +282,30 @@ def waiting() -> dict[str, Figures]:
     table("Calls in one triggerer's loop, each streaming 21 events, one a second", head, rows)
     note_failures({f"{count} triggers": figures for count, figures in results.items()})
     return {str(count): figures for count, figures in results.items()}
+
+
+def slots(reports: int, thinking: int) -> dict[str, Figures]:
+    """What thinking costs in workers' slots, on a whole Airflow; one round, since it takes long.
+
+    :param reports: tasks that ask at once.
+    :param thinking: seconds that each answer takes.
+    """
+    ways = {
+        "deferrable": "this provider, deferrable",
+        "worker": "this provider, on the worker",
+        "common-ai": "common-ai's LLMOperator",
+    }
+    patience = 600 + 3 * thinking
+    results = {way: start("slots.py", way, reports, thinking, patience=patience) for way in ways}
+    rows = [
+        [
+            ways[way],
+            *(number(figures, "slot_s"), ratio(figures, results["deferrable"], "slot_s")),
+            *(number(figures, "most"), number(figures, "wall")),
+        ]
+        for way, figures in results.items()
+    ]
+    head = ["", "slot-seconds", "/ deferrable", "slots at once", "wall s"]
+    table(f"Workers' slots for {reports} answers of {thinking} s of thinking", head, rows)
+    note_failures({ways[way]: figures for way, figures in results.items()})
+    return results

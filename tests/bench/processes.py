@@ -21,18 +21,19 @@ DELAY = 8  # seconds for which a held call waits
 PATIENCE = 120  # seconds for one measurement
 
 
-def start(script: str, *arguments: object) -> Figures:
+def start(script: str, *arguments: object, patience: float = PATIENCE) -> Figures:
     """Run a script of this folder in a fresh process and return the JSON it prints.
 
+    :param patience: seconds that it may take.
     :returns: ``{"failed": reason}`` where it does not get that far.
     """
     command = [sys.executable, str(HERE / script), *map(str, arguments)]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=HERE.parents[1]
+            command, capture_output=True, text=True, timeout=patience, check=False, cwd=HERE.parents[1]
         )
     except subprocess.TimeoutExpired:
-        return {"failed": f"no result in {PATIENCE} s"}
+        return {"failed": f"no result in {patience:g} s"}
     if done.returncode != 0:
         return {"failed": (done.stderr.strip().splitlines() or ["no output"])[-1][:100]}
     return json.loads(done.stdout.splitlines()[-1])

@@ -1,6 +1,7 @@
-"""Compares this client with its peers in one run: CPU, memory, calls in flight, imports.
+"""Compares this provider with its peers in one run: CPU, memory, calls in flight, imports, slots.
 
     .venv/bin/python tests/bench/run.py [--rounds 3] [--calls 2000] [--only stream plain held …]
+    .venv/bin/python tests/bench/run.py --only slots --reports 50 --thinking 300
 
 Each measurement is a process of its own, and the peers take turns, so that what else the machine does
 falls on all of them: read the ratios. A peer that is not installed is left out and named. The exit code
@@ -26,6 +27,7 @@ from compare import (
     memory,
     plain_calls,
     reports,
+    slots,
     streams,
     waiting,
 )
@@ -44,6 +46,7 @@ SECTIONS = (
     "charts",
     "report",
     "waiting",
+    "slots",
 )
 
 
@@ -101,6 +104,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--calls", type=int, default=2000, help="calls in flight")
+    parser.add_argument("--reports", type=int, default=50, help="tasks that think at once")
+    parser.add_argument("--thinking", type=int, default=60, help="seconds that each of them thinks")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     given = parser.parse_args()
     say(
@@ -132,6 +137,7 @@ def main() -> int:
             "report": partial(reports, given.rounds),
             "grounding": grounding,
             "waiting": waiting,
+            "slots": partial(slots, given.reports, given.thinking),
         }
         for section in given.only:
             if section in alone:
