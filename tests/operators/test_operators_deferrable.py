@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
@@ -216,6 +217,24 @@ def test_a_trigger_that_is_dropped_closes_its_stream(simulator, way):
     asyncio.run(run())
     until(lambda: simulator.calls.in_flight == 0, seconds=5)
     assert simulator.calls.count(CALLS) == 1
+
+
+def test_a_worker_that_is_told_to_end_closes_its_stream(simulator):
+    operator = ask()
+    operator.deferrable = False
+    simulator.script("long", chunk_delay=0.05)
+    with ThreadPoolExecutor() as pool:
+        working = pool.submit(operator.execute, context())
+        until(lambda: simulator.calls.in_flight)
+        operator.on_kill()
+        # Airflow takes it for a failure, and lets the task run again where it may.
+        with pytest.raises(asyncio.CancelledError):
+            working.result(timeout=60)
+    until(lambda: simulator.calls.in_flight == 0, seconds=5)
+    simulator.clear_scripts()
+    operator.on_kill()  # after the end there is nothing to end
+    assert "simulator" in operator.execute(context())
+    assert simulator.calls.count(CALLS) == 2
 
 
 @pytest.mark.parametrize(("state", "calls"), [("deferred", 1), ("queued", 2), (None, 2)])
