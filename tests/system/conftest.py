@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 START = 300.0
 """Seconds that a start may take on a busy machine."""
-RUN = 180.0
+RUN = 300.0
 ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 
@@ -83,9 +83,10 @@ class Airflow:
             time.sleep(0.5)
         return found
 
-    def finish(self, dag_id: str, run_id: str) -> str:
+    def finish(self, dag_id: str, run_id: str, seconds: float = RUN) -> str:
         """Wait for the end of a run; return its state."""
-        self.wait(f"the end of {run_id}", lambda: self.run_state(dag_id, run_id) in ENDED)
+        ended = f"the end of {run_id}"
+        self.wait(ended, lambda: self.run_state(dag_id, run_id) in ENDED, seconds)
         return self.run_state(dag_id, run_id)
 
     def has_seen_worker_leave(self, run_id: str) -> bool:
@@ -215,7 +216,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
             stderr=subprocess.STDOUT,
             text=True,
         ) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as api,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=90) as api,
         httpx.Client(timeout=30) as simulator,
     ):
         running = Airflow(api, simulator, home, process)

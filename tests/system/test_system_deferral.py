@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from functools import partial
 
 import pytest
 
 HELD = 600
 """Seconds for which a call is held: until somebody closes its stream."""
+ANSWER = 1.0
 
 
 @pytest.fixture
@@ -98,15 +98,14 @@ def test_a_pool_holds_for_what_waits_in_the_triggerer(airflow):
     many, asked = int(os.environ.get("KIMI_MAPPED_CALLS", "12")), airflow.calls()
     pool = {"name": "kimi", "slots": 3, "include_deferred": True}
     assert airflow.api.post("/api/v2/pools", json=pool).status_code == 201
-    airflow.simulator.post("/_simulator/settings", json={"answer_delay": 1.0}).raise_for_status()
-    run_id = airflow.trigger("many")
+    airflow.simulator.post("/_simulator/settings", json={"answer_delay": ANSWER}).raise_for_status()
     try:
-        most = 0
-        while airflow.run_state("many", run_id) in {"queued", "running"}:
-            most = max(most, in_flight(airflow))
-            time.sleep(0.1)
-        assert airflow.run_state("many", run_id) == "success"
+        run_id = airflow.trigger("many")
+        assert airflow.finish("many", run_id, seconds=2.0 * HELD) == "success"
     finally:
         airflow.simulator.post("/_simulator/settings", json={"answer_delay": 0.0}).raise_for_status()
-    assert 0 < most <= pool["slots"]
-    assert airflow.calls() == asked + many
+    calls = airflow.simulator.get("/_simulator/calls?path=chat/completions").json()["calls"][asked:]
+    assert len(calls) == many
+    # No call lasts less than its answer's delay, so these were under way together.
+    together = [sum(0 <= other["at"] - one["at"] < ANSWER for other in calls) for one in calls]
+    assert max(together) <= pool["slots"]
