@@ -13,7 +13,7 @@ from kimi_provider.operators.chat import KimiChatOperator
 
 # Airflow takes a task for lost whose answer comes sooner than its scheduler has seen the worker leave.
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=1)}
-MANY = int(os.environ.get("KIMI_MAPPED_CALLS", "12"))
+MANY = int(os.environ.get("MAPPED_CALLS", "12"))
 
 
 @tool
