@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from kimi_provider.analysis.budget import Budget
     from kimi_provider.analysis.elsewhere import Elsewhere
-    from kimi_provider.analysis.journal import Journal
+    from kimi_provider.analysis.journal import Interruption, Journal
     from kimi_provider.analysis.telemetry import CallReport
     from kimi_provider.analysis.trace import Trace
     from kimi_provider.client.client import KimiClient
@@ -171,8 +171,8 @@ class Caller:
         self._counted = True
         earlier = await self.journal.spent()
         self.budget.add(earlier)
-        if earlier.repeated_calls:
-            self.trace.add("interrupted", calls=earlier.repeated_calls)
+        for begun in await self.journal.interrupted():
+            self.trace.add("interrupted", begun=begun)
         if earlier.calls:
             log.info(
                 "The journal holds %d calls of earlier attempts, %s", earlier.calls, price_of(earlier)
@@ -217,9 +217,10 @@ class Caller:
             result = await self._ask(request)
             self.budget.add(result.usage)
             return result
-        if await self.journal.begin(_KIND, key, occurrence):
+        interrupted = await self.journal.begin(_KIND, key, occurrence)
+        if interrupted is not None:
             try:
-                self._interrupted(key)
+                self._interrupted(key, interrupted)
             except InterruptedCallError:
                 # It has been told; who clears the task wants the call.
                 await self.journal.end(_KIND, key, occurrence)
@@ -245,11 +246,12 @@ class Caller:
         log_call(report, self.usage)
         self._on_call(report)
 
-    def _interrupted(self, key: str) -> None:
+    def _interrupted(self, key: str, interrupted: Interruption) -> None:
+        repeats = self._repeat_interrupted or interrupted.by_person
         self.budget.add(Usage(repeated_calls=1))
-        self.trace.add("interrupted", call=key, repeated=self._repeat_interrupted)
+        self.trace.add("interrupted", call=key, begun=interrupted.begun, repeated=repeats)
         found = "A call was under way when its process was killed, and may have been billed"
-        if not self._repeat_interrupted:
+        if not repeats:
             raise InterruptedCallError(
                 f"{found}. on_restart is 'fail', so it is not made again: clear the task to make it, or"
                 " set on_restart='resubmit'."

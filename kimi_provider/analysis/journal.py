@@ -6,7 +6,8 @@ one repeated call. The folder belongs to one task instance without its try numbe
 finds what the attempts before it paid for.
 
 Before a call of the model begins, a mark says so; it goes when the call has ended, well or not. A mark
-that is found was left by a process that was killed meanwhile, and what its call took is not known.
+that is found was left by a process that was killed meanwhile, and what its call took is not known. Where
+a person has ended the task, its marks say that too, so that nobody is asked twice whether to go on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import logging
 import re
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
@@ -44,6 +46,18 @@ def fingerprint(value: object) -> str:
     """Return the SHA-256 of a value's canonical JSON, as 64 hexadecimal digits."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """A call that was under way when its process ended.
+
+    :param begun: when it had begun, empty where that cannot be read.
+    :param by_person: whether a person had ended the task, by clearing or marking it.
+    """
+
+    begun: str = ""
+    by_person: bool = False
 
 
 class Journal:
@@ -89,18 +103,20 @@ class Journal:
                 type(error).__name__,
             )
 
-    async def begin(self, kind: str, key: str, occurrence: int = 0) -> bool:
-        """Mark that a call begins; return whether an earlier one of the same was interrupted.
+    async def begin(self, kind: str, key: str, occurrence: int = 0) -> Interruption | None:
+        """Mark that a call begins; return what is known of an earlier one of the same, if interrupted.
 
         What an interrupted call took is counted as a call repeated, since nobody knows it.
         """
         await self._loaded()
         mark = _mark(kind, key, occurrence)
-        interrupted = mark in self._marks
-        if interrupted:
+        interrupted = None
+        if mark in self._marks:
             self._marks.discard(mark)
+            interrupted = await asyncio.to_thread(_read_mark, self.folder / mark)
             usage = Usage(repeated_calls=1).model_dump(mode="json")
-            await self.put(_INTERRUPTED, fingerprint(uuid.uuid4().hex), {"of": mark, "usage": usage})
+            told = {"of": mark, "begun": interrupted.begun, "usage": usage}
+            await self.put(_INTERRUPTED, fingerprint(uuid.uuid4().hex), told)
         begun = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": gethostname()})
         try:
             await asyncio.to_thread(write_text, self.folder / mark, begun)
@@ -115,6 +131,26 @@ class Journal:
             await asyncio.to_thread(remove, self.folder / mark)
         except OSError as error:
             log.warning("The mark %s could not be removed (%s)", mark, type(error).__name__)
+
+    async def ended_by_person(self) -> None:
+        """Say of the calls under way that a person has ended them."""
+        await self._loaded()
+        for mark in self._marks:
+            path = self.folder / mark
+            begun = (await asyncio.to_thread(_read_mark, path)).begun
+            try:
+                await asyncio.to_thread(write_text, path, json.dumps({"at": begun, "by_person": True}))
+            except OSError as error:
+                log.warning("The mark %s could not be written (%s)", mark, type(error).__name__)
+
+    async def interrupted(self) -> list[str]:
+        """Return when each call had begun that was interrupted in earlier attempts."""
+        entries = await self._loaded()
+        return [
+            str(content.get("begun", ""))
+            for name, content in entries.items()
+            if name.startswith(f"{_INTERRUPTED}-")
+        ]
 
     async def reject(self, kind: str, key: str, occurrence: int = 0) -> None:
         """Make an entry no hit any more, while what it cost still counts as spent.
@@ -176,6 +212,15 @@ def _name(kind: str, key: str, occurrence: int) -> str:
 
 def _mark(kind: str, key: str, occurrence: int) -> str:
     return f"{kind}-{key}-{occurrence}.begun"
+
+
+def _read_mark(path: StoragePath) -> Interruption:
+    """Return what a mark says; a storage that refuses, or a mark cut off, says nothing."""
+    try:
+        told = json.loads(read_bytes(path))
+        return Interruption(str(told["at"]), told.get("by_person") is True)
+    except (OSError, ValueError, KeyError, TypeError):
+        return Interruption()
 
 
 def _decode(name: str, data: bytes) -> dict[str, Any] | None:

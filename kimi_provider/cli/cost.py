@@ -33,7 +33,7 @@ def cost(args: Namespace) -> int:
     show(summed(spent, by), args.output)
     if args.output == "table" and spent:
         total = sum((usage for _, _, usage in spent), Usage())
-        note(f"{first} to {last}: {total.calls:,} calls, {_dollars(total)}")
+        note(f"{first} to {last}: {total.calls:,} calls, {_dollars(total)}{_repeated(total)}")
     return 0
 
 
@@ -42,7 +42,8 @@ def summed(spent: Iterable[tuple[Returned, str, Usage]], by: Sequence[str]) -> l
 
     :param spent: where, by which model, and how much.
     :param by: the columns to sum by: any of ``day``, ``dag``, ``model`` and ``task``.
-    :returns: a row for each group, in order; ``cost_usd`` is ``None`` where a price is not known.
+    :returns: a row for each group, in order; ``cost_usd`` is ``None`` where a price is not known, and
+        does not hold what calls had taken whose process was killed (``repeated_calls``).
     """
     groups: defaultdict[tuple[str, ...], list[Usage]] = defaultdict(list)
     for place, model, usage in spent:
@@ -65,6 +66,7 @@ def summed(spent: Iterable[tuple[Returned, str, Usage]], by: Sequence[str]) -> l
                 "cached_tokens": total.cache_read_tokens,
                 "output_tokens": total.output_tokens,
                 "reasoning_tokens": total.reasoning_tokens,
+                "repeated_calls": total.repeated_calls,
                 "cost_usd": None if total.cost_usd is None else round(float(total.cost_usd), 6),
             }
         )
@@ -75,6 +77,11 @@ def _dollars(usage: Usage) -> str:
     if usage.cost_usd is None:
         return "of which some have no known price (set it in the connection's extra)"
     return f"{usage.cost_usd:.4f} US dollars"
+
+
+def _repeated(usage: Usage) -> str:
+    count = usage.repeated_calls
+    return f"; {count:,} cut off by a killed process, at a cost not known" if count else ""
 
 
 def _columns(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from kimi_provider.storage import exists, read_text
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 _FILE = "trace.json"
 _CUT = 160
@@ -66,13 +66,15 @@ def rows_of(entries: Iterable[Mapping[str, Any]], *, cut: int | None) -> list[di
     return rows
 
 
-def totals(entries: Iterable[Mapping[str, Any]]) -> str:
+def totals(entries: Sequence[Mapping[str, Any]]) -> str:
     """Say in a sentence what a trace comes to; calls that an earlier try has paid for are in it."""
     spent = [entry for entry in entries if entry["kind"] == "usage"]
     tokens = sum(int(entry.get(name) or 0) for entry in spent for name in _TOKENS)
     known = all(entry.get("cost_usd") is not None for entry in spent)
     cost = f"{sum(float(entry['cost_usd']) for entry in spent):.4f} US dollars" if known else None
-    return f"{len(spent)} calls, {tokens:,} tokens, {cost or 'price unknown'}"
+    cut_off = sum(entry["kind"] == "interrupted" for entry in entries)
+    more = f"; {cut_off} cut off by a killed process, at a cost not known" if cut_off else ""
+    return f"{len(spent)} calls, {tokens:,} tokens, {cost or 'price unknown'}{more}"
 
 
 def _what(entry: Mapping[str, Any]) -> str:

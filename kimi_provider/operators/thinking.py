@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.sdk import conf
@@ -72,6 +73,12 @@ class KimiOperator(LineageOperator):
         self.max_cost_usd = max_cost_usd
         self.deferrable = deferrable
         self.on_restart = on_restart
+        self._break_off: Callable[[], object] | None = None
+
+    def on_kill(self) -> None:
+        """Break off the call under way on this worker and close its stream, as Airflow ends the task."""
+        if self._break_off is not None:
+            self._break_off()
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Go on with the answers that the triggerer has got."""
@@ -131,6 +138,10 @@ class KimiOperator(LineageOperator):
         from kimi_provider.hooks.metrics import calls_of
 
         folder = task_folder(context)
+        loop, working = asyncio.get_running_loop(), asyncio.current_task()
+        if working is not None:
+            # Airflow calls on_kill from a signal handler, so the loop has to be woken.
+            self._break_off = partial(loop.call_soon_threadsafe, working.cancel)
         trace = Trace(secrets=[hook.get_conn().config.api_key])
         told = (event or {}).get("failures", {})
         failures = {name: restore_failure(failure) for name, failure in told.items()}
@@ -146,6 +157,7 @@ class KimiOperator(LineageOperator):
             ) as caller:
                 return await work(caller)
         finally:
+            self._break_off = None
             await asyncio.to_thread(trace.write, folder / "trace.json")
 
     def _deferral(self, calls: Sequence[PendingCall], folder: StoragePath) -> TaskDeferred:

@@ -45,6 +45,8 @@ class Spent:
 class Line:
     """A sum. ``cost`` is that of the calls with a known price; ``unpriced`` counts the others.
 
+    What calls had taken whose process was killed, and of which there are ``repeated``, nobody knows.
+
     :param share: of the largest line's cost, from 0 to 1.
     """
 
@@ -55,6 +57,7 @@ class Line:
     output_tokens: int
     cost: Decimal
     unpriced: int
+    repeated: int
     share: float = 0.0
 
 
@@ -123,6 +126,7 @@ def summary(name: str, parts: Iterable[Usage]) -> Line:
         output_tokens=sum(one.output_tokens for one in used),
         cost=sum((one.cost_usd for one in used if one.cost_usd is not None), Decimal(0)),
         unpriced=sum(one.calls for one in used if one.cost_usd is None),
+        repeated=sum(one.repeated_calls for one in used),
     )
 
 

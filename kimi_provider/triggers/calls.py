@@ -28,7 +28,8 @@ class KimiCallTrigger(BaseTrigger):
     prompt or an answer: the calls lie in the task's folder, and the answers go to the journal in it,
     where the task finds them. A triggerer that takes over finds there which calls are made already; a
     call that was under way when its process was killed is made again, or not, as ``on_restart`` says.
-    When the task is cleared or marked, the triggerer cancels the trigger, which closes the streams.
+    When the task is cleared or marked, the triggerer cancels the trigger, which closes the streams; a
+    person who clears it wants the calls, whatever ``on_restart`` says.
 
     :param calls_uri: the file of the calls, in the task's folder.
     :param kimi_conn_id: the ``kimi`` connection.
@@ -82,12 +83,36 @@ class KimiCallTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Break the calls off: a person has cleared or marked the task."""
+        """Break the calls off: a person has cleared or marked the task.
+
+        Airflow also comes here where another triggerer took the trigger over (apache/airflow#73454);
+        then the task waits on, and what is broken off is what ``on_restart`` is about.
+        """
         await self._break_off()
+        if not await self._still_waits():
+            from kimi_provider.analysis.journal import Journal
+            from kimi_provider.hooks.storage import open_uri
+
+            path = await asyncio.to_thread(open_uri, self.calls_uri)
+            await Journal(path.parent / "journal").ended_by_person()
 
     async def cleanup(self) -> None:
         """Break off what is under way, whatever the triggerer's reason to drop the trigger."""
         await self._break_off()
+
+    async def _still_waits(self) -> bool:
+        """Whether the task is deferred, as it is not after a person's act."""
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+        from airflow.utils.state import TaskInstanceState
+        from asgiref.sync import sync_to_async
+
+        ti = self.task_instance
+        if ti is None:  # outside of a triggerer
+            return True
+        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+            dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[ti.task_id], map_index=ti.map_index
+        )
+        return TaskInstanceState.DEFERRED in states.get(ti.run_id, {}).values()
 
     async def _break_off(self) -> None:
         if self._making is None or self._making.done():

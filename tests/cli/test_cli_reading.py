@@ -108,13 +108,13 @@ def test_sums_keep_unknown_prices_unknown_and_days_in_utc():
     late = datetime(2026, 11, 1, 1, tzinfo=UTC) - timedelta(hours=2)
 
     def one(dag, usd, at=late):
-        usage = Usage(calls=1, input_tokens=10, output_tokens=5, cost_usd=usd)
+        usage = Usage(calls=1, input_tokens=10, output_tokens=5, repeated_calls=dag == "a", cost_usd=usd)
         return Returned(dag, "r", "t", -1, at, None), "kimi-k3", usage
 
     rows = summed([one("a", 0.25), one("a", 0.5), one("b", None)], ["day", "dag"])
-    assert [(r["day"], r["dag"], r["calls"], r["cost_usd"]) for r in rows] == [
-        ("2026-10-31", "a", 2, 0.75),
-        ("2026-10-31", "b", 1, None),
+    assert [(r["day"], r["dag"], r["calls"], r["repeated_calls"], r["cost_usd"]) for r in rows] == [
+        ("2026-10-31", "a", 2, 2, 0.75),
+        ("2026-10-31", "b", 1, 0, None),
     ]
 
 
@@ -170,3 +170,5 @@ def test_rows_count_turns_and_cut_what_is_long():
     assert len(rows_of(entries, cut=None)[2]["what"]) > 500
     assert totals(entries) == "2 calls, 14 tokens, price unknown"
     assert totals(entries[:5]) == "1 calls, 12 tokens, 0.5000 US dollars"
+    killed = {"at": at.format(3), "kind": "interrupted", "call": "abc", "repeated": True}
+    assert "; 1 cut off by a killed process" in totals([killed, *entries])

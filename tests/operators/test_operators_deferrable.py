@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
@@ -16,6 +17,7 @@ from uuid import uuid4
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from blockbuster import blockbuster_ctx
 from pydantic import BaseModel
 
@@ -217,6 +219,71 @@ def test_a_trigger_that_is_dropped_closes_its_stream(simulator, way):
     assert simulator.calls.count(CALLS) == 1
 
 
+def test_a_worker_that_is_told_to_end_closes_its_stream(simulator):
+    operator = ask()
+    operator.deferrable = False
+    simulator.script("long", chunk_delay=0.05)
+    with ThreadPoolExecutor() as pool:
+        working = pool.submit(operator.execute, context())
+        until(lambda: simulator.calls.in_flight)
+        operator.on_kill()
+        # Airflow takes it for a failure, and lets the task run again where it may.
+        with pytest.raises(asyncio.CancelledError):
+            working.result(timeout=60)
+    until(lambda: simulator.calls.in_flight == 0, seconds=5)
+    simulator.clear_scripts()
+    operator.on_kill()  # after the end there is nothing to end
+    assert "simulator" in operator.execute(context())
+    assert simulator.calls.count(CALLS) == 2
+
+
+@pytest.mark.parametrize(("state", "calls"), [("deferred", 1), ("queued", 2), (None, 2)])
+def test_who_clears_a_task_wants_its_call_and_a_hand_over_is_no_person(
+    simulator, monkeypatch, state, calls
+):
+    told = {"run": {"ask": state}} if state else {}
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **_: told)
+    operator = ask(on_restart="fail")
+    trigger = deferral(operator)
+    trigger.task_instance = SimpleNamespace(dag_id="waiting", run_id="run", task_id="ask", map_index=-1)
+    simulator.script("long", chunk_delay=0.05)
+
+    async def run():
+        firing = asyncio.create_task(anext(trigger.run()))
+        await asyncio.to_thread(until, lambda: simulator.calls.in_flight)
+        firing.cancel("user-action")
+        with pytest.raises(asyncio.CancelledError):
+            await firing
+        await trigger.on_kill()
+
+    asyncio.run(run())
+    simulator.clear_scripts()
+    event = fire(deferral(operator))
+    assert simulator.calls.count(CALLS) == calls
+    assert bool(event["failures"]) == (state == "deferred")
+    assert event["usage"]["repeated_calls"] == 1
+
+
+def test_airflow_settings_decide_who_waits_in_the_triggerer():
+    """The default is read when the operators are imported, so in a process of its own."""
+    code = """
+from kimi_provider.operators import agent, analyze, batch, chat
+made = [chat.KimiChatOperator(task_id="a", prompt="p"), agent.KimiAgentOperator(task_id="b", prompt="p"),
+        analyze.KimiAnalyzeOperator(task_id="c", prompt="p", datasets={}),
+        batch.KimiBatchOperator(task_id="d", prompts=["p"])]
+print([one.deferrable for one in made])
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.splitlines()[-1] == "[True, True, True, True]"
+
+
 def test_an_analysis_waits_in_the_triggerer_and_is_the_same(simulator, chain):
     here = chain.analyze()
     chain.run_id = "another"
@@ -310,6 +377,9 @@ def test_a_killed_triggerer_is_told_of_and_its_call_repeated_as_told(simulator, 
     assert event["usage"]["repeated_calls"] == 1
     if on_restart == "resubmit":
         assert "simulator" in operator.execute_complete(context(), event)
+        (path,) = Path(open_uri(trigger.calls_uri).path).parent.glob("trace.json")
+        marks = [e for e in json.loads(path.read_text())["entries"] if e["kind"] == "interrupted"]
+        assert [mark["begun"] < mark["at"] for mark in marks] == [True]
         assert simulator.calls.count(CALLS) == 2
     else:
         with pytest.raises(AirflowFailException, match="on_restart"):

@@ -112,7 +112,7 @@ def left_behind(root):
     write_text(pdf, "%PDF")
     usage = {
         "calls": 2, "input_tokens": 900, "output_tokens": 100, "cache_read_tokens": 0,
-        "reasoning_tokens": 20, "repeated_calls": 0, "cost_usd": 0.25,
+        "reasoning_tokens": 20, "repeated_calls": 1, "cost_usd": 0.25,
     }  # fmt: skip
     fact = {
         "id": "day.flights", "label": f"Flights {TRICK}", "value": 930, "unit": "count", "period": TRICK,

@@ -227,6 +227,9 @@ def test_costs_are_summed_once_and_held_against_the_budget(ask):
     assert "chain \u203a analyze" in page
     assert "$0.5000" in page
     assert "50 %" in page
+    # A sum alone would hide that one call was billed and is not in it.
+    assert "1 call was cut off by the end of a process" in page
+    assert "+ 1 cut off" in page
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psutil
 import pytest
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 START = 300.0
 """Seconds that a start may take on a busy machine."""
-RUN = 180.0
+RUN = 300.0
 ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 
@@ -34,6 +36,8 @@ class Airflow:
     simulator: httpx.Client
     home: Path
     process: subprocess.Popen[str]
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """Parts in place of those that were killed."""
 
     def trigger(self, dag_id: str, logical_date: str | None = None) -> str:
         """Start a run; return its id."""
@@ -54,6 +58,17 @@ class Airflow:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries"
         return self.get(f"{path}/return_value?deserialize=true")["value"]
 
+    def log_in(self) -> bool:
+        """Take a fresh token; return whether the API server gave one."""
+        try:
+            answer = self.api.get("/auth/token")
+        except httpx.TransportError:
+            return False
+        if answer.status_code not in {200, 201}:
+            return False
+        self.api.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        return True
+
     def get(self, path: str) -> Any:
         answer = self.api.get(path)
         assert answer.status_code == 200, (path, answer.text)
@@ -68,9 +83,10 @@ class Airflow:
             time.sleep(0.5)
         return found
 
-    def finish(self, dag_id: str, run_id: str) -> str:
+    def finish(self, dag_id: str, run_id: str, seconds: float = RUN) -> str:
         """Wait for the end of a run; return its state."""
-        self.wait(f"the end of {run_id}", lambda: self.run_state(dag_id, run_id) in ENDED)
+        ended = f"the end of {run_id}"
+        self.wait(ended, lambda: self.run_state(dag_id, run_id) in ENDED, seconds)
         return self.run_state(dag_id, run_id)
 
     def has_seen_worker_leave(self, run_id: str) -> bool:
@@ -82,9 +98,77 @@ class Airflow:
     def mails(self) -> list[dict[str, Any]]:
         return list(self.simulator.get("/_simulator/mailbox").json()["messages"])
 
+    def calls(self, path: str = "chat/completions") -> int:
+        """Return how many calls of a service there were; by default of the model."""
+        return int(self.simulator.get(f"/_simulator/calls?path={path}").json()["total"])
+
     def script(self, **scenario: Any) -> None:
         """Tell the simulated model what to do."""
         self.simulator.post("/_simulator/scenario", json=scenario).raise_for_status()
+
+    def disturb(self, path_prefix: str, kind: str, **options: Any) -> None:
+        """Let calls of a service go wrong, as :class:`kimi_provider.testing.Fault` says."""
+        fault = {"path_prefix": path_prefix, "kind": kind, **options}
+        self.simulator.post("/_simulator/faults", json=fault).raise_for_status()
+
+    def kill(self, part: str) -> None:
+        """Kill a part of Airflow, but not the workers that a scheduler has started."""
+        for process in self.processes(part):
+            helpers = process.children() if part != "scheduler" else []
+            for one in (process, *helpers):
+                one.kill()
+
+    def kill_worker(self, ti: str, *, whole: bool) -> None:
+        """Kill the process of a task instance; with ``whole`` also the one that watches over it."""
+        found = [one for one in self._all() if ti in _title(one)]
+        watching = [one for one in found if "LocalExecutor" in _title(one) and one.children()]
+        assert watching, f"no worker has {ti}"
+        tasks = [task for one in watching for task in one.children()]
+        for one in (*(watching if whole else ()), *tasks):
+            one.kill()
+
+    def start(self, part: str) -> None:
+        """Start a part of Airflow, with the environment that all of them have."""
+        (standalone,) = psutil.Process(self.process.pid).children()
+        log = (self.home / f"{part}-{len(self.started)}.log").open("w")
+        self.started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "airflow", part],
+                env=standalone.environ(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        )
+
+    def stop(self) -> None:
+        """End all processes."""
+        everything = self._all()
+        self.process.send_signal(signal.SIGTERM)
+        for process in self.started:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        self.process.wait(60)
+        for one in psutil.wait_procs(everything, timeout=10)[1]:
+            one.kill()
+
+    def processes(self, part: str) -> list[psutil.Process]:
+        """Return a part's own processes, of the first and of later starts."""
+        (standalone,) = psutil.Process(self.process.pid).children()
+        mine = {process.pid for process in self.started}
+        roots = [*standalone.children(), *(one for one in self._all() if one.pid in mine)]
+        names = (f"airflow {part}", f"airflow {part.replace('-', '_')}")
+        return [one for one in roots if any(name in _title(one) for name in names)]
+
+    def _all(self) -> list[psutil.Process]:
+        """Return all processes of this Airflow, with workers whose scheduler is gone."""
+        groups = {psutil.Process(self.process.pid).children()[0].pid, *(p.pid for p in self.started)}
+        found = []
+        for one in psutil.process_iter():
+            with suppress(psutil.Error, ProcessLookupError):
+                if os.getpgid(one.pid) in groups or os.getsid(one.pid) in groups:
+                    found.append(one)
+        return found
 
 
 def free_port() -> int:
@@ -112,6 +196,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         # A triggerer that is killed is missed soon.
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
+        # So are a scheduler and a worker.
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+        # Workers outlive the time in which another API server starts.
+        "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "20",
     }
     # A database of the unit tests must not be this one's.
     environment.pop("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", None)
@@ -126,30 +217,27 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
             text=True,
         ) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as api,
+        httpx.Client(timeout=120) as simulator,
     ):
+        running = Airflow(api, simulator, home, process)
         try:
             mailbox = _eventually(
                 lambda: re.search(r"(http://\S+)/mailbox", log.read_text()), process, log
             )
+            simulator.base_url = mailbox.group(1)
             wanted = {path.stem for path in dags.glob("*.py")}
-            _eventually(lambda: _log_in(api), process, log)
+            _eventually(running.log_in, process, log)
             _eventually(lambda: wanted <= _dag_ids(api), process, log)
-            with httpx.Client(base_url=mailbox.group(1), timeout=120) as simulator:
-                yield Airflow(api, simulator, home, process)
+            yield running
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            running.stop()
 
 
-def _log_in(api: httpx.Client) -> bool:
+def _title(process: psutil.Process) -> str:
     try:
-        answer = api.get("/auth/token")
-    except httpx.TransportError:
-        return False
-    if answer.status_code not in {200, 201}:
-        return False
-    api.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-    return True
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def _dag_ids(api: httpx.Client) -> set[str]:
