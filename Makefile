@@ -3,6 +3,8 @@
 DATE ?= 2013-02-08
 PORT ?= 8080
 ARGS ?=
+# Two processes: one waits for whole Airflows, the other computes.
+AT_ONCE := -n 2 --dist loadgroup --no-loadscope-reorder
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,7 +39,7 @@ machines: $(MACHINES) ## start Airflow as on several machines: Celery, two trigg
 	@$(BIN)/python tests/machines/machines.py
 
 test: $(READY) ## run every test (some: make test ARGS="tests/client -k stream")
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q $(or $(ARGS),$(AT_ONCE))
 
 lint: $(READY) ## check style and layout
 	@$(BIN)/ruff check -q && $(BIN)/ruff format -q --check && echo "Style and layout are clean."

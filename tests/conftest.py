@@ -41,6 +41,25 @@ os.environ |= {
 }
 
 
+# --- the order ---------------------------------------------------------------------------------------
+
+# Tests of a whole Airflow mostly wait, so one process runs them while another runs all that computes.
+_WAITING = ("machines", "system", "dags")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process, and those that wait together, first."""
+    here = Path(__file__).parent
+
+    def group(item: pytest.Item) -> str:
+        path = item.path.relative_to(here) if item.path.is_relative_to(here) else item.path
+        return "waiting" if path.parts[0] in _WAITING else str(path)
+
+    items.sort(key=lambda item: group(item) != "waiting")
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
 # --- the network ----------------------------------------------------------------------------------
 
 _RESERVED = (".invalid", ".test", ".example", ".localhost")  # RFC 6761: nobody is ever there
