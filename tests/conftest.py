@@ -47,6 +47,7 @@ os.environ |= {
 _WAITING = ("machines", "system", "dags")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one process, and those that wait together, first."""
     here = Path(__file__).parent
