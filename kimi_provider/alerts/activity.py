@@ -132,7 +132,8 @@ async def _happenings(look_up: LookUp, row: Mapping[str, Any]) -> list[dict[str,
     return [
         _event(row, str(one.get("event_name")), one.get("processed"), one.get("reason"))
         for one in (events if isinstance(events, list) else ())
-        if isinstance(one, dict)
+        # That the service took it says its end, too.
+        if isinstance(one, dict) and one.get("event_name") != "processed"
     ]
 
 

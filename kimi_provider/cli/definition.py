@@ -225,8 +225,8 @@ def _deliveries() -> ActionCommand:
     return ActionCommand(
         name="deliveries",
         help="Show what became of the mails",
-        description="List the mails that reports, alerts and mailing tasks have sent, with what is known"
-        " of each: queued, delivered, bounced, dropped and so on.",
+        description="List the mails of alerts (with their reports) and mailing tasks, and what is known"
+        " of each: queued, delivered, bounced and so on. Notices of failures are not among them.",
         func=lazy_load_command(f"{_ROOM}.deliveries.deliveries"),
         args=(_SENT_DAYS, _POLL, _SENDGRID_CONN, ARG_OUTPUT, ARG_VERBOSE),
         epilog="Example: airflow kimi deliveries --days 2 --poll",

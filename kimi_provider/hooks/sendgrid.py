@@ -167,6 +167,7 @@ class SendGridHook(BaseHook):
 
     def poll(self, *, days: float = POLLED_DAYS, details: int = POLLED_DETAILS) -> dict[str, int]:
         """Ask SendGrid what became of mails whose end the ledgers do not know; see :meth:`apoll`."""
+        self.get_conn()  # a connection from Airflow's database can be read outside of a loop alone
         return asyncio.run(self.apoll(days=days, details=details))
 
     async def apoll(self, *, days: float = POLLED_DAYS, details: int = POLLED_DETAILS) -> dict[str, int]:

@@ -241,7 +241,24 @@ def test_a_refused_test_mail_is_no_success(chain, kimi, monkeypatch):
 # --- deliveries -----------------------------------------------------------------------------------
 
 
-def test_deliveries_say_what_became_of_each_mail_once_sendgrid_is_asked(chain, storage, kimi):
+@pytest.fixture
+def stored_connection(chain):
+    """Put SendGrid's connection into Airflow's database, where most people have it; return its id."""
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+
+    given = json.loads(os.environ["AIRFLOW_CONN_SENDGRID_DEFAULT"])
+    stored = Connection.from_json(json.dumps(given), conn_id="sendgrid_stored")
+    with create_session() as session:
+        session.add(stored)
+    yield "sendgrid_stored"
+    with create_session() as session:
+        session.query(Connection).filter_by(conn_id="sendgrid_stored").delete()
+
+
+def test_deliveries_say_what_became_of_each_mail_once_sendgrid_is_asked(
+    storage, kimi, stored_connection
+):
     hook = SendGridHook()
     message = hook.get_conn().config.message(subject="S", html="H", text="T")
     folder = storage_root() / "flights" / "run_1" / "alert" / "ledger"
@@ -249,7 +266,7 @@ def test_deliveries_say_what_became_of_each_mail_once_sendgrid_is_asked(chain, s
     asyncio.run(hook.deliver(message, people, message_id="m1", ledger=folder))
     before = kimi("deliveries", "-o", "json")
     assert {row["status"] for row in before.rows} == {"queued"}
-    after = kimi("deliveries", "--poll", "-o", "json")
+    after = kimi("deliveries", "--poll", "--sendgrid-conn-id", stored_connection, "-o", "json")
     assert after.code == 0
     assert "1 bounced, 1 delivered" in after.err
     ann, bob = sorted(after.rows, key=lambda row: row["recipient"])
