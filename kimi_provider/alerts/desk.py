@@ -109,10 +109,21 @@ class Desk:
     :param settings: how alerts behave.
     :param moment: the run.
     :param run_id: the run; each of its tries has the same.
+    :param decided: whether an earlier try of the run has decided. The book forgets plans in time, and a
+        run that is cleared after that is still no new one.
     """
 
-    def __init__(self, store: Store, settings: AlertSettings, moment: Moment, run_id: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: AlertSettings,
+        moment: Moment,
+        run_id: str,
+        *,
+        decided: bool = False,
+    ) -> None:
         self._store = store
+        self._decided = decided
         self._settings = settings
         self._moment = moment
         self._run_id = run_id
@@ -120,7 +131,8 @@ class Desk:
     def open(self, rules: Sequence[Rule], material: Material, attention: Attention) -> Opening:
         """Show the run to the rules, and write down what is to be told.
 
-        A later try of the run finds the plan and keeps to it.
+        A later try of the run finds the plan and keeps to it, and has nothing to tell where the plan is
+        forgotten.
 
         :param rules: the rules.
         :param material: what they look at.
@@ -164,6 +176,11 @@ class Desk:
         if plan is not None and not again:
             return book, Opening(seen, (), plan.items, resumed=True)
         generation = 0
+        if plan is None and self._decided:
+            if not settings.tell_cleared:
+                return book, Opening(seen, (), (), resumed=True)
+            # Which one it was is forgotten, too; what the ledger knows must not be taken for this one.
+            generation = int(moment.now.timestamp())
         if plan is not None:
             generation = plan.generation + 1
             for item in plan.items:

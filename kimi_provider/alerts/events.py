@@ -113,7 +113,15 @@ def parse_events(body: bytes) -> tuple[MailEvent, ...]:
     events = json.loads(body)
     if not isinstance(events, list):
         raise ValueError("SendGrid's events are a JSON array.")  # noqa: TRY004 — of what was sent
-    found = (_event(one) for one in events if isinstance(one, dict))
+    return mail_events(one for one in events if isinstance(one, dict))
+
+
+def mail_events(told: Iterable[dict[str, Any]]) -> tuple[MailEvent, ...]:
+    """Return what tells of the delivery of mails of ours.
+
+    :param told: events as the webhook has them.
+    """
+    found = (_event(one) for one in told)
     return tuple(event for event in found if event is not None)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
+from kimi_provider.alerts.addresses import Recipient
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.schemas import DeliveryReceipt, DeliveryStatus, Value
 from kimi_provider.storage import children, create_bytes, exists, read_bytes, write_text
@@ -25,7 +26,6 @@ from kimi_provider.storage import children, create_bytes, exists, read_bytes, wr
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kimi_provider.alerts.addresses import Recipient
     from kimi_provider.alerts.verdict import Verdict
     from kimi_provider.storage import StoragePath
 
@@ -176,6 +176,26 @@ class Ledger:
         if taken_back and self.canceled:
             return known.model_copy(update={"status": DeliveryStatus.CANCELED, "detail": _TAKEN_BACK})
         return known
+
+    def entries(self) -> dict[str, tuple[Recipient, Entry]]:
+        """Return what is known of each mail, by its recipient's key.
+
+        Those whose address is no longer in the ledger are not among them.
+
+        :raises OSError: if the storage does not answer.
+        """
+        found = {}
+        for file in children(self._folder):
+            if not file.name.endswith((".json", ".claim")):
+                continue
+            with suppress(ValidationError, FileNotFoundError):
+                person = Recipient(Entry.model_validate_json(read_bytes(file)).recipient)
+                # The file of an address that was blotted out keeps its name, which is not the blot's.
+                if file.name.startswith(_name(person)) and person.key not in found:
+                    known = self.read(person)
+                    if known is not None:
+                        found[person.key] = person, known
+        return found
 
     def _latest(self, recipient: Recipient) -> Entry | None:
         known = self._read(self._path(recipient), recipient)

@@ -162,6 +162,19 @@ class SendGridClient:
         """Post one mail from the calling thread; see :meth:`send`."""
         return _answer(self._call(lambda: self._client.mail.send.post(request_body=dict(body))))
 
+    async def look_up(self, *path: str, **query: str | int) -> tuple[Answer, dict[str, Any]]:
+        """Ask for mails that the account has sent (``GET /v3/messages``), from a thread.
+
+        :param path: the id of one, or nothing.
+        :param query: which ones, and how many.
+        :returns: what came of the question, and the answer's JSON.
+        """
+        asked = self._client.messages
+        for part in path:
+            asked = asked._(part)
+        reply = await asyncio.to_thread(self._call, lambda: asked.get(query_params=query or None))
+        return _answer(reply), {} if isinstance(reply, Answer) else _json(reply.body)
+
     def check(self) -> tuple[bool, str]:
         """Ask which permissions the key has (``GET /v3/scopes``); sends nothing.
 

@@ -110,6 +110,15 @@ _SILENCE_UNTIL = _arg("--until", help="Until when, with a time zone: 2026-12-01T
 _COMMENT = _arg("--comment", default="", help="Why")
 _AUTHOR = _arg("--author", help="Who (default: the user of this terminal)")
 _ALL = _arg("--all", action="store_true", help="Also those that have ended")
+_SENT_DAYS = _arg(
+    "--days", type=float, default=7.0, help="Mails sent that many days ago at most (default: 7)"
+)
+_POLL = _arg(
+    "--poll",
+    action="store_true",
+    help="First ask SendGrid what became of the mails whose end is not known. That needs its add-on"
+    " Additional Email Activity History, and takes ten seconds a mail or less",
+)
 _SILENCE_ID = _arg("silence_id", nargs="+", help="Its id, as list shows it")
 
 
@@ -118,13 +127,14 @@ def get_kimi_cli_commands() -> list[CLICommand]:
     return [
         GroupCommand(
             name="kimi",
-            help="Reports by Kimi: check, cost, trace, preview, test, clean up, silence",
+            help="Reports by Kimi: check, cost, trace, preview, test, deliveries, clean up, silence",
             subcommands=(
                 _check(),
                 _cost(),
                 _trace(),
                 _preview(),
                 _send_test(),
+                _deliveries(),
                 _clean(),
                 _silences(),
             ),
@@ -208,6 +218,18 @@ def _send_test() -> ActionCommand:
             ARG_VERBOSE,
         ),
         epilog="Example: airflow kimi send-test example_flight_report --to me@example.com",
+    )
+
+
+def _deliveries() -> ActionCommand:
+    return ActionCommand(
+        name="deliveries",
+        help="Show what became of the mails",
+        description="List the mails of alerts (with their reports) and mailing tasks, and what is known"
+        " of each: queued, delivered, bounced and so on. Notices of failures are not among them.",
+        func=lazy_load_command(f"{_ROOM}.deliveries.deliveries"),
+        args=(_SENT_DAYS, _POLL, _SENDGRID_CONN, ARG_OUTPUT, ARG_VERBOSE),
+        epilog="Example: airflow kimi deliveries --days 2 --poll",
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kimi_provider.hooks.storage import open_uri, storage_root
+from kimi_provider.hooks.stored import listing, modified
 from kimi_provider.storage import read_text, write_text
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from kimi_provider.storage import StoragePath
 
 
@@ -27,6 +30,21 @@ def ledger_of_mail(message_id: str) -> StoragePath | None:
     """Return the folder of the ledger that knows a message, ``None`` if none does. Blocks."""
     uri = _read(f"{message_id}.ledger")
     return None if uri is None else open_uri(uri)
+
+
+def recent_mails(since: datetime) -> dict[str, StoragePath]:
+    """Return the messages that were sent since a time, each with the folder of its ledger. Blocks.
+
+    :raises OSError: if the storage does not answer.
+    """
+    found = {}
+    for name, details in sorted(listing(_folder()).items()):
+        message_id, dot, kind = name.rpartition(".")
+        if dot and kind == "ledger" and modified(details) >= since:
+            folder = ledger_of_mail(message_id)
+            if folder is not None:
+                found[message_id] = folder
+    return found
 
 
 def remember_batch(batch_id: str, message_id: str) -> None:

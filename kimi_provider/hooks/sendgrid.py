@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -12,7 +12,6 @@ from kimi_provider.exceptions import ConfigurationError, DeliveryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import timedelta
 
     from airflow.sdk import Connection
 
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from kimi_provider.alerts.verdict import Answer
     from kimi_provider.schemas import DeliveryReceipt
     from kimi_provider.storage import StoragePath
+
+POLLED_DAYS = 7.0
+POLLED_DETAILS = 60  # ten minutes at SendGrid's pace
 
 
 class SendGridHook(BaseHook):
@@ -162,6 +164,41 @@ class SendGridHook(BaseHook):
         """Take back mails from within an event loop; see :meth:`cancel`."""
         await self.aget_conn()
         await asyncio.to_thread(self.cancel, batch_id)
+
+    def poll(self, *, days: float = POLLED_DAYS, details: int = POLLED_DETAILS) -> dict[str, int]:
+        """Ask SendGrid what became of mails whose end the ledgers do not know; see :meth:`apoll`."""
+        self.get_conn()  # a connection from Airflow's database can be read outside of a loop alone
+        return asyncio.run(self.apoll(days=days, details=details))
+
+    async def apoll(self, *, days: float = POLLED_DAYS, details: int = POLLED_DETAILS) -> dict[str, int]:
+        """Ask SendGrid what became of mails whose end the ledgers do not know, and write it into them.
+
+        For those whose API server SendGrid's event webhook cannot reach. It needs SendGrid's add-on
+        Additional Email Activity History and an API key with the permission Email Activity. SendGrid
+        answers six such requests a minute: one a message, and one a mail that has come to an end. What
+        comes after a mail was delivered, such as that it was called spam, only the webhook tells.
+
+        :param days: how long ago a message was sent at most; SendGrid knows of 30 days.
+        :param details: mails to ask for one by one, at most; what else has failed waits for the next
+            time.
+        :returns: how many events were new, by what they say: delivered, bounced and so on.
+        :raises ConfigurationError: if the account is in the EU, where SendGrid keeps no such records.
+        :raises DeliveryError: if SendGrid does not answer or refuses; what was written stays.
+        """
+        from kimi_provider.alerts.account import HOSTS
+        from kimi_provider.alerts.activity import catch_up
+        from kimi_provider.hooks.mail_index import recent_mails
+
+        client = await self.aget_conn()
+        if client.config.host == HOSTS["eu"]:
+            raise ConfigurationError(
+                f"Connection {self.sendgrid_conn_id!r}: SendGrid keeps no email activity for the region "
+                "eu, so that only its event webhook tells what became of mails."
+            )
+        since = datetime.now(UTC) - timedelta(days=days)
+        ledgers = await asyncio.to_thread(recent_mails, since)
+        found = await catch_up(client.look_up, ledgers, details=details)
+        return {status.value: count for status, count in sorted(found.items())}
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask SendGrid which permissions the key has; sends no mail.

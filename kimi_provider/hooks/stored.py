@@ -95,7 +95,7 @@ def stored_files(root: StoragePath | None = None) -> tuple[FileGroup, ...]:
             folder=folder,
             paths=tuple(sorted(paths)),
             bytes=sum(int(found[path].get("size") or 0) for path in paths),
-            newest=max(_modified(found[path]) for path in paths),
+            newest=max(modified(found[path]) for path in paths),
         )
         for (folder, kind), paths in sorted(groups.items())
     )
@@ -155,7 +155,7 @@ def _remembered(root: StoragePath, paths: Iterable[str]) -> set[str]:
     return named
 
 
-def _modified(details: Mapping[str, Any]) -> datetime:
+def modified(details: Mapping[str, Any]) -> datetime:
     """Return when a file was written; each store of fsspec has a name of its own for it."""
     names = ("mtime", "LastModified", "last_modified", "updated", "created")
     value = next((details[name] for name in names if details.get(name) is not None), None)

@@ -190,15 +190,17 @@ class AlertOperator(LineageOperator):
         review.write_anew(self.dag)
         analysis, report = review.analysis, review.report
         moment = moment_of(context)
-        desk = Desk(alert_store(context), settings, moment, context["ti"].run_id)
+        explanation = task_folder(context) / "alert.json"
+        decided = exists(explanation)
+        store, run_id = alert_store(context), context["ti"].run_id
+        desk = Desk(store, settings, moment, run_id, decided=decided)
         opening = desk.open(self.rules, self._material(analysis), attention(settings, moment))
         measure_alerts(context["ti"], opening)
         self.log.info("What the rules saw:\n%s", as_table(opening.seen))
         for one in opening.decisions:
             verb = "is told" if one.tell else "is not told"
             self.log.info("%s %s of %r: %s", one.target.receiver, verb, one.event.rule, one.why)
-        explanation = task_folder(context) / "alert.json"
-        if not opening.resumed or not exists(explanation):  # a later try has no decisions of its own
+        if not opening.resumed or not decided:  # a later try has no decisions of its own
             write_text(explanation, json.dumps(opening.as_json(), indent=1))
         if not opening.items:
             self.log.info("None of the %d rules has news, so nobody is told", len(self.rules))

@@ -27,6 +27,7 @@ _SCHEDULE = re.compile(
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,250}")
 
 _TEXT, _TEXTS = "a text", "a text, or a list of texts"
+_READERS = "a text, where they are kept ({query: …}, {variable: …}, {file: …}), or a list of these"
 _DAG: dict[str, str] = {
     "id": _TEXT,
     "description": _TEXT,
@@ -41,7 +42,7 @@ _DAG: dict[str, str] = {
 _REPORT: dict[str, str] = {
     "sources": "a mapping",
     "prompt": _TEXT,
-    "to": _TEXTS,
+    "to": _READERS,
     "owner": _TEXTS,
     "parameters": "a mapping",
     "title": _TEXT,
@@ -79,6 +80,12 @@ _STAGES = {
     "analyze": ("kimi_provider.operators.analyze", "KimiAnalyzeOperator"),
     "report": ("kimi_provider.operators.report", "ReportOperator"),
     "alert": ("kimi_provider.operators.alert", "AlertOperator"),
+}
+# Where recipients are kept, and which part of it a text alone is.
+_KEPT = {
+    "query": ("FromQuery", "sql"),
+    "variable": ("FromVariable", "key"),
+    "file": ("FromFile", "path"),
 }
 # What the chain itself gives to its operators, or has keys of its own for.
 _CHAINS = frozenset({"analysis", "report", "datasets", "facts", "to", "title", "rules"})
@@ -135,6 +142,7 @@ class _Check:
             _TEXT: isinstance(value, str) and bool(value.strip()),
             _TEXTS: isinstance(value, str) or _is_texts(value),
             "a text, or null": value is None or isinstance(value, str),
+            _READERS: bool(value) and all(isinstance(one, str | dict) for one in _listed(value)),
             "a date": isinstance(value, date),
             "true or false": isinstance(value, bool),
             "a list of texts": _is_texts(value),
@@ -190,6 +198,7 @@ class _Check:
         """Return the arguments of ``kimi_report``."""
         made: dict[str, Callable[[Any], Any]] = {
             "sources": self._sources,
+            "to": self._readers,
             "rules": self._rules,
             "require_approval": self._approval,
             "settings": self._settings,
@@ -215,17 +224,34 @@ class _Check:
         """Check texts that say all before there is a run, unless they are templated."""
         for key in ("to", "owner"):
             self._addresses((key,), given.get(key))
-        formats = given.get("formats", ())
-        for one in [formats] if isinstance(formats, str) else formats:
+        for one in _listed(given.get("formats", [])):
             if one not in _FORMATS and "{{" not in one:
                 self.problem(("formats",), f"{one!r} is not known. There are {', '.join(_FORMATS)}.")
+
+    def _readers(self, given: Any) -> Any:
+        """Make the objects that read recipients from where they are kept."""
+        if isinstance(given, list):
+            return [self._reader(("to", number), one) for number, one in enumerate(given)]
+        return self._reader(("to",), given)
+
+    def _reader(self, key: Key, given: Any) -> Any:
+        if isinstance(given, str):
+            return given
+        if len(given) != 1 or next(iter(given)) not in _KEPT:
+            self.problem(key, f"it must be an address, or have exactly one of: {', '.join(_KEPT)}.")
+            return None
+        ((kind, value),) = given.items()
+        name, first = _KEPT[kind]
+        fields_of = {first: value} if isinstance(value, str) else value
+        return self._object((*key, kind), fields_of, ("kimi_provider.alerts.recipients_from", name))
 
     def _addresses(self, key: Key, given: Any) -> None:
         from kimi_provider.alerts.addresses import recipients
 
-        if given and "{{" not in str(given):
+        written = [one for one in _listed(given) if isinstance(one, str)]
+        if written and "{{" not in str(written):
             try:
-                recipients(given)
+                recipients(written)
             except ConfigurationError as error:
                 self.problem(key, str(error))
 
@@ -360,6 +386,10 @@ def _is_schedule(text: str) -> bool:
     from croniter import croniter  # type: ignore[import-untyped]  # Airflow's own, without types
 
     return _SCHEDULE.fullmatch(text) is not None and (text[0] == "@" or croniter.is_valid(text))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _is_texts(value: Any) -> bool:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from kimi_provider.alerts.recipients_from import Source
     from kimi_provider.hooks.lineage import Lineage
     from kimi_provider.schemas import Analysis, DatasetRef
     from kimi_provider.storage import StoragePath
@@ -52,9 +53,10 @@ class KimiSliceOperator(LineageOperator):
 
     :param datasets: what fetch operators returned, by name. (templated)
     :param by: the column; its values are compared as texts. (templated)
-    :param recipients: who gets which slice, by value: addresses with commas between, or a list; ``*`` is
-        who gets those not named. A mapping, or JSON, such as that of a Variable. Without it, every slice
-        goes to ``to``. A value that is named and has no rows has no slice. (templated)
+    :param recipients: who gets which slice, by value: addresses with commas between, a list, or
+        where they are kept, such as ``FromVariable``; ``*`` is who gets those not named. A mapping, or
+        JSON, such as that of a Variable. Without it, every slice goes to ``to``. A value that is named
+        and has no rows has no slice. (templated)
     :param to: who gets the slices where there are no ``recipients``. (templated)
     :param title: of the reports; each gets its value behind it. (templated)
     :param max_slices: how many there may be; each is a report, and a mapped task a stage.
@@ -74,7 +76,7 @@ class KimiSliceOperator(LineageOperator):
         datasets: Mapping[str, Any],
         by: str,
         recipients: Mapping[str, Any] | str | None = None,
-        to: str | Sequence[str] = (),
+        to: str | Source | Sequence[str | Source] = (),
         title: str | None = None,
         max_slices: int = 100,
         **kwargs: Any,
@@ -154,7 +156,7 @@ class KimiSliceOperator(LineageOperator):
         from kimi_provider.sources.slicing import values_of
 
         wanted = self._wanted()
-        others = self.to if wanted is None else wanted.get(OTHERS)
+        others = _read(self.to if wanted is None else wanted.get(OTHERS))
         # Beyond what is named there may be any number of values, where nobody is told of them.
         most = self.max_slices if others is not None else 100_000
         found: dict[str, None] = {}
@@ -163,7 +165,7 @@ class KimiSliceOperator(LineageOperator):
         named = wanted or {}
         for value in named.keys() - found.keys() - {OTHERS}:
             self.log.warning("%s=%s has no rows, and so no report", self.by, value)
-        chosen = {value: named.get(value, others) for value in sorted(found)}
+        chosen = {value: _read(named[value]) if value in named else others for value in sorted(found)}
         return {value: to for value, to in chosen.items() if to is not None}
 
     def _wanted(self) -> dict[str, Any] | None:
@@ -180,6 +182,13 @@ class KimiSliceOperator(LineageOperator):
                 "recipients must be a mapping from a value to addresses, or such a mapping as JSON."
             )
         return {str(value): to for value, to in given.items()}
+
+
+def _read(to: Any) -> Any:
+    """Return recipients as texts, which tasks can hand on, with those kept elsewhere read."""
+    from kimi_provider.hooks.recipients import read_recipients
+
+    return to if to is None or isinstance(to, str) else read_recipients(to)
 
 
 class KimiRetellOperator(LineageOperator):

@@ -18,6 +18,7 @@ from kimi_provider.testing import (
     formulas_api,
     kimi_api,
     mailbox_page,
+    sendgrid_activity,
     sendgrid_api,
 )
 from kimi_provider.testing.effects import ClientLeftError, Effect, answer_instead, send_whole
@@ -65,6 +66,8 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v3/user/scheduled_sends", sendgrid_api.schedule),
     ("GET", "/v3/user/scheduled_sends/{id}", sendgrid_api.read_schedule),
     ("DELETE", "/v3/user/scheduled_sends/{id}", sendgrid_api.unschedule),
+    ("GET", "/v3/messages", sendgrid_activity.list_messages),
+    ("GET", "/v3/messages/{id}", sendgrid_activity.read_message),
     ("GET", "/data/{name}", data_api.read),
     ("GET", "/api/v2/dags/{dag_id}/dagRuns", airflow_api.dag_runs),
     (

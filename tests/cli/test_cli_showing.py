@@ -1,8 +1,9 @@
-"""Previews, test mails and silences, and the command line as people start it."""
+"""Previews, test mails, deliveries and silences, and the command line as people start it."""
 
 from __future__ import annotations
 
 import ast
+import asyncio
 import http.client
 import json
 import os
@@ -17,6 +18,8 @@ from kimi_provider.cli.live import serve, watch
 from kimi_provider.cli.send_test import MARK
 from kimi_provider.cli.source import source_of
 from kimi_provider.hooks.alert_state import alert_notes
+from kimi_provider.hooks.sendgrid import SendGridHook
+from kimi_provider.hooks.storage import storage_root
 
 DAG_ID = "example_flight_report"
 REPORTS = ("daily_brief", "detailed", "executive", "incident")
@@ -235,6 +238,48 @@ def test_a_refused_test_mail_is_no_success(chain, kimi, monkeypatch):
     assert "wrong-key-planted" not in ran.out + ran.err
 
 
+# --- deliveries -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stored_connection(chain):
+    """Put SendGrid's connection into Airflow's database, where most people have it; return its id."""
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+
+    given = json.loads(os.environ["AIRFLOW_CONN_SENDGRID_DEFAULT"])
+    stored = Connection.from_json(json.dumps(given), conn_id="sendgrid_stored")
+    with create_session() as session:
+        session.add(stored)
+    yield "sendgrid_stored"
+    with create_session() as session:
+        session.query(Connection).filter_by(conn_id="sendgrid_stored").delete()
+
+
+def test_deliveries_say_what_became_of_each_mail_once_sendgrid_is_asked(
+    storage, kimi, stored_connection
+):
+    hook = SendGridHook()
+    message = hook.get_conn().config.message(subject="S", html="H", text="T")
+    folder = storage_root() / "flights" / "run_1" / "alert" / "ledger"
+    people = ["ann@example.org", "bounced@example.org"]
+    asyncio.run(hook.deliver(message, people, message_id="m1", ledger=folder))
+    before = kimi("deliveries", "-o", "json")
+    assert {row["status"] for row in before.rows} == {"queued"}
+    after = kimi("deliveries", "--poll", "--sendgrid-conn-id", stored_connection, "-o", "json")
+    assert after.code == 0
+    assert "1 bounced, 1 delivered" in after.err
+    ann, bob = sorted(after.rows, key=lambda row: row["recipient"])
+    assert (ann["status"], bob["status"]) == ("delivered", "bounced")
+    assert bob["detail"].startswith("550")
+    assert ann["task"] == "flights/run_1/alert"
+
+
+def test_deliveries_without_any_mail_are_no_error(chain, storage, kimi):
+    assert kimi("deliveries", "--poll", "-o", "json").rows == []
+    assert kimi("deliveries", "--days", "0").code == 2
+
+
 # --- silence --------------------------------------------------------------------------------------
 
 
@@ -336,7 +381,7 @@ def test_every_command_says_how_it_is_used():
     kimi = next(a for a in get_parser()._actions if isinstance(getattr(a, "choices", None), dict))
     walk(kimi.choices["kimi"], "kimi")
     assert sorted(seen) == [
-        "kimi check", "kimi clean", "kimi cost", "kimi preview", "kimi send-test",
+        "kimi check", "kimi clean", "kimi cost", "kimi deliveries", "kimi preview", "kimi send-test",
         "kimi silence add", "kimi silence expire", "kimi silence list", "kimi trace",
     ]  # fmt: skip
 

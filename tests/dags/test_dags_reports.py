@@ -127,7 +127,9 @@ def test_a_failed_stage_tells_the_owner_what_to_do_and_the_readers_nothing(run_d
 
 
 def test_a_whole_report_from_fifteen_lines(run_dag, tmp_path):
-    dags = _yaml(tmp_path / "dags", SOURCES + "id: whole\nto: a@example.com, b@example.com\n")
+    (tmp_path / "readers.csv").write_text("name,email\nBea,b@example.com\n")
+    to = f"[a@example.com, {{file: {tmp_path}/readers.csv}}]"
+    dags = _yaml(tmp_path / "dags", SOURCES + f"id: whole\nto: {to}\n")
     assert len((dags / "a_report.yaml").read_text().splitlines()) <= 15
     ran = run_dag("whole", "2013-02-08", dags=dags)
 

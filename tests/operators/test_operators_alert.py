@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
 from kimi_provider.alerts import Always, Band, NoData, Threshold, rules_from_yaml
@@ -62,6 +62,34 @@ def test_a_retry_mails_nobody_twice_and_has_the_same_receipts(simulator, tmp_pat
     assert json.loads(explanation.read_text())["decisions"][0]["why"] == "firing"
     assert [r["message_id"] for r in first["receipts"]] == [r["message_id"] for r in second["receipts"]]
     assert first["events"] == second["events"] != []
+
+
+@pytest.mark.parametrize(("settings", "again"), [({}, 0), ({"tell_cleared": True}, 1)])
+def test_a_run_cleared_long_after_tells_nobody_again_unless_told(
+    simulator, monkeypatch, settings, again
+):
+    monkeypatch.setattr("kimi_provider.alerts.book._PLANS", 3)
+    told = []
+
+    class Pager(BaseNotifier):
+        def notify(self, context):
+            told.append(context["kimi_alert"])
+
+    receivers = {"pager": Pager(), "all": Mail("bob@example.com")}
+    more = {
+        "rules": [Always(name="page"), Always(name="daily")],
+        "settings": AlertSettings(
+            route=Route("pager", routes=[Route("all", match=["rule=daily"])]),
+            receivers=receivers,
+            repeat_interval=timedelta(0),
+            **settings,
+        ),
+    }
+    for day in range(5):
+        alert(1, day, **more)
+    assert (len(told), len(simulator.mailbox)) == (5, 5)
+    alert(1, 0, **more)
+    assert (len(told), len(simulator.mailbox)) == (5 + again, 5 + again)
 
 
 def test_a_backfill_mails_nobody(simulator):

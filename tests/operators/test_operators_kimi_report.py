@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
+from kimi_provider.alerts.recipients_from import FromVariable
 from kimi_provider.exceptions import ConfigurationError, DeliveryError, RuleError, SourceError
 from kimi_provider.notifications.owner import OncePerRun, owner_notifier
 from kimi_provider.operators.fetch_sql import SqlFetchOperator
@@ -111,6 +112,15 @@ def test_each_value_has_its_rows_and_what_has_no_such_column_goes_to_all(chain):
         if column["name"] == "carrier"
     ]
     assert (carrier["minimum"], carrier["maximum"]) == ("UA", "UA")
+
+
+def test_readers_kept_elsewhere_are_read_before_slices_are_handed_on(chain, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_VAR_READERS", "a@example.com, b@example.com")
+    slices = _slices(chain, to=FromVariable("readers"))
+    assert len(slices) > 1
+    assert all(one["to"] == ["a@example.com, b@example.com"] for one in slices)
+    (slice_,) = _slices(chain, recipients={"UA": FromVariable("readers")})
+    assert slice_["to"] == ["a@example.com, b@example.com"]
 
 
 def test_only_values_with_rows_and_readers_are_slices(chain):

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from airflow.utils.file import might_contain_dag
 
+from kimi_provider.alerts.recipients_from import FromFile, FromQuery, FromVariable
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.operators.report_files import load_report, load_reports
 
@@ -71,6 +72,9 @@ def test_a_file_without_an_id_is_called_by_its_name(write):
         ("conn_id: warehouse, ", "", 6, "sources.sales.sql", "'conn_id' is missing"),
         ("{sql: {", "{csv: {", 6, "sources.sales", "http, sql, files"),
         ("sales > 100", "sales >> 100", 10, "rules[2]", "expression"),
+        ("to: board@example.com", "to: {table: readers}", 8, "to", "query, variable, file"),
+        ("to: board@example.com", "to: [a@b.com, {query: SELECT 1}]", 8, "to[2].query", "conn_id"),
+        ("to: board@example.com", "to: [{variable: readers}, nobody]", 8, "to", "number 1"),
         ("4h", "soon", 11, "require_approval.timeout", "30m"),
         ("unless_grounded", "perhaps", 11, "require_approval.when", "never, always"),
         ("default: approve", "defautl: approve", 11, "require_approval.defautl", "default"),
@@ -141,6 +145,22 @@ def test_what_is_no_report_is_refused(write, text, said):
 def test_what_a_stage_may_take_can_be_written_as_a_duration(write):
     text = GOOD + "alert: {execution_timeout: 10m}\n"
     assert load_report(write(text)).get_task("alert").execution_timeout == timedelta(minutes=10)
+
+
+def test_readers_may_be_kept_elsewhere(write):
+    readers = (
+        "[boss@example.com, {query: {sql: SELECT email FROM readers, conn_id: warehouse}},"
+        " {variable: readers}, {file: {path: /data/readers.csv, column: mail}}]"
+    )
+    dag = load_report(write(GOOD.replace("to: board@example.com", f"to: {readers}")))
+    assert dag.get_task("alert").to == [
+        "boss@example.com",
+        FromQuery("SELECT email FROM readers", "warehouse"),
+        FromVariable("readers"),
+        FromFile("/data/readers.csv", column="mail"),
+    ]
+    alone = load_report(write(GOOD.replace("to: board@example.com", "to: {variable: readers}")))
+    assert alone.get_task("alert").to == FromVariable("readers")
 
 
 def test_a_country_is_no_boolean(write):

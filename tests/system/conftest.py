@@ -89,11 +89,12 @@ class Airflow:
         self.wait(ended, lambda: self.run_state(dag_id, run_id) in ENDED, seconds)
         return self.run_state(dag_id, run_id)
 
-    def has_seen_worker_leave(self, run_id: str) -> bool:
-        """Whether the scheduler knows that the run's only worker has ended."""
+    def has_seen_worker_leave(self, run_id: str, task: str = "", times: int = 1) -> bool:
+        """Whether the scheduler knows that so many of the run's workers, or of a task's, have ended."""
         said = "Received executor event with state success"
         log = (self.home / "standalone.log").read_text()
-        return any(said in line and run_id in line for line in log.splitlines())
+        left = [line for line in log.splitlines() if said in line and run_id in line and task in line]
+        return len(left) >= times
 
     def mails(self) -> list[dict[str, Any]]:
         return list(self.simulator.get("/_simulator/mailbox").json()["messages"])
