@@ -4,7 +4,7 @@ DATE ?= 2013-02-08
 PORT ?= 8080
 ARGS ?=
 # Two processes: one waits for whole Airflows, the other computes.
-AT_ONCE := -n 2 --dist loadgroup --no-loadscope-reorder
+AT_ONCE := -n 2 --dist loadscope --no-loadscope-reorder
 
 VENV := .venv
 BIN := $(VENV)/bin

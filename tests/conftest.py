@@ -41,24 +41,32 @@ os.environ |= {
 }
 
 
-# --- the order ---------------------------------------------------------------------------------------
+# --- the order ------------------------------------------------------------------------------------
 
 # Tests of a whole Airflow mostly wait, so one process runs them while another runs all that computes.
 _WAITING = ("machines", "system", "dags")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def _group(nodeid: str) -> str:
+    file = nodeid.partition("::")[0]
+    return "waiting" if Path(file).parent.name in _WAITING else file
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and those that wait together, first."""
-    here = Path(__file__).parent
+    """Begin with the tests that wait."""
+    items.sort(key=lambda item: _group(item.nodeid) != "waiting")
 
-    def group(item: pytest.Item) -> str:
-        path = item.path.relative_to(here) if item.path.is_relative_to(here) else item.path
-        return "waiting" if path.parts[0] in _WAITING else str(path)
 
-    items.sort(key=lambda item: group(item) != "waiting")
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Keep a file's tests in one process, and all that wait."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Scheduling(config, log)
 
 
 # --- the network ----------------------------------------------------------------------------------
