@@ -102,6 +102,8 @@ class _Reading:
         rest = self._names.masked(masked, _ALLOWED_MARK)
         for match in REFERENCE.finditer(text):
             yield from self._of_reference(match)
+            if where.endswith(".kind"):
+                yield Kind.MALFORMED, *match.span(), "a kind is one or two words, without a figure"
         yield from self._of_brackets(rest)
         patterns = [*_PATTERNS]
         if not is_polish(word.casefold() for word in _WORD.findall(rest)):
