@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kimi_provider.analysis.grounding_directions import Objection
+from kimi_provider.analysis.grounding_kinds import Objection
 from kimi_provider.analysis.grounding_names import folded
 from kimi_provider.analysis.words import COMMON_CAPITALS, claim_of, extreme_of
 from kimi_provider.analysis.words_common import COMMON, ENDINGS

@@ -6,9 +6,10 @@ from bisect import bisect_left, bisect_right
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from kimi_provider.analysis.grounding_directions import Objection, is_time
 from kimi_provider.analysis.grounding_index import Cell, stems
+from kimi_provider.analysis.grounding_kinds import Objection
 from kimi_provider.analysis.grounding_places import placed
+from kimi_provider.analysis.grounding_signs import is_time
 from kimi_provider.analysis.words import (
     CHANGES,
     HEDGES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from kimi_provider.analysis.grounding_directions import Objection
+from kimi_provider.analysis.grounding_kinds import Objection
 from kimi_provider.analysis.grounding_text import REFERENCE
 from kimi_provider.schemas import Unit
 
