@@ -167,6 +167,14 @@ class Directions:
         chosen = place.told or frozenset({comparison} if comparison else ())
         return moved(said, fact, chosen or place.against(fact))
 
+    def _is_alone(self, place: _Place) -> bool:
+        """Whether a claim is made of one row only: "the only store with fewer customers"."""
+        before = [token.lower for token in place.clause[: place.said.at]]
+        kinds = self._index.kinds_of_rows
+        return any(
+            w == "only" and kinds.intersection(before[at : at + 4]) for at, w in enumerate(before)
+        )
+
     def _is_attribute(self, place: _Place) -> bool:
         """Whether a comparative only describes: "more expensive rooms" claims no change."""
         sentence, number, clause, at = place.sentence, place.number, place.clause, place.said.at
@@ -176,6 +184,7 @@ class Directions:
             or self._compared.named(tuple(t.lower for t in clause[at + 1 : at + 5]))
             or goes_on(sentence, number)
             or is_told(clause, at)
+            or self._is_alone(place)
             or (place.only is not None and announces(sentence, number, at))
         )
 
@@ -188,21 +197,19 @@ class Directions:
             for other in place.sentence.clauses
             if other is not place.clause
         )
-        if shared := self._is_shared(place, named if only is None else [only]):
-            return shared
         if only is not None and only in named:
             named = [only]
+        # What it is alone with is what it names, or what the sentence cites.
+        shared = self._is_shared(place, named)
+        if shared and (only is None or self._is_shared(place, [only])):
+            return shared
         wrong = [moved(said, f, place.told if elsewhere else place.against(f)) for f in named]
         return wrong[0] if all(wrong) else ""
 
     def _is_shared(self, place: _Place, named: Sequence[Fact]) -> str:
         """Hold "the only store to grow" against the other rows."""
-        clause, said = place.clause, place.said
-        only = any(
-            token.lower == "only"
-            and {t.lower for t in clause[at + 1 : at + 4]} & self._index.kinds_of_rows
-            for at, token in enumerate(clause[: said.at])
-        )
+        said = place.said
+        only = self._is_alone(place)
         cells = [self._index.cells.get(fact.id) for fact in named]
         if not only or said.negated or not cells:
             return ""

@@ -110,8 +110,8 @@ class FactIndex:
             for number, cells in enumerate(table.rows):
                 for column, text in zip(table.columns, cells, strict=True):
                     name = tuple(_WORD.findall(text.casefold())) if column.key else ()
-                    if name:
-                        found[name[0]].append((name, table, number))
+                    for spelled in _spellings(name):
+                        found[name[0]].append((spelled, table, number))
                     for month in month_names(text) if column.key else ():
                         found[month].append(((month,), table, number))
         for first, those in list(found.items()):
@@ -255,6 +255,14 @@ class FactIndex:
             for word in name
             for stem in stems(word)
         )
+
+
+def _spellings(name: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Return a row's name, and its plural where it is a noun of several words: "personal loans"."""
+    if not name:
+        return ()
+    noun = len(name) > 1 and len(name[-1]) > _SHORT and name[-1].isalpha() and name[-1][-1] != "s"
+    return (name, (*name[:-1], f"{name[-1]}s")) if noun else (name,)
 
 
 def stems(text: str) -> set[str]:

@@ -54,6 +54,11 @@ _AMOUNTS = frozenset({Unit.COUNT, Unit.CURRENCY, Unit.OTHER})
 _DETERMINERS = word_set("""
     the its their his our whose a with had has have saw sees
 """)
+_RANKED_BY_MOST = (_DETERMINERS - {"a"}) | _RANKS.keys()
+_BEHIND = word_set("""
+    behind after before followed ahead unlike against za po przed wobec
+""")
+"""Words that open a clause about another row than the ranked one."""
 
 
 def superlatives(sentence: Sentence, index: FactIndex, text: str) -> Iterator[Objection]:
@@ -92,7 +97,7 @@ def _claimed(  # noqa: PLR0911 — each way out is a use that is no superlative
     if at and token.text[0].isupper() and not token.text.isupper():
         return None  # part of a name: "Best Western"
     if word in {MOST, LEAST}:
-        if sentence.polish or before not in _DETERMINERS - {"a"} or after in NO_RANKING:
+        if sentence.polish or before not in _RANKED_BY_MOST or after in NO_RANKING:
             return None
         noun = after.endswith("s") or not after.endswith(
             ("ed", "ing", "ive", "al", "ful", "ble", "ant", "ent")
@@ -213,7 +218,8 @@ def _wrong_by_name(
     sized: bool,
 ) -> str:
     """Judge a superlative without a figure by the row and the column that its clause names."""
-    named = index.rows_named(clause) or index.rows_named(sentence.tokens) or index.rows_cited(sentence)
+    own = [token for other in sentence.clauses if other[0].lower not in _BEHIND for token in other]
+    named = index.rows_named(clause) or index.rows_named(own) or index.rows_cited(sentence)
     if not named and clause and clause[0].lower in PRONOUNS:
         return ""  # it is a row of the sentence before
     facts = index.called(clause)
