@@ -126,7 +126,7 @@ class _Reading:
         for sentence in sentences(text):
             yield from ((Kind.DIRECTION, *found) for found in directions.objections(sentence))
             # What is a name holds no superlative; a reference says nothing of its own.
-            found_in = superlatives(sentence, self._index, rest)
+            found_in = superlatives(sentence, self._index, rest, self._names.unit)
             yield from ((Kind.SUPERLATIVE, *found) for found in found_in)
             yield from ((Kind.ENTITY, *found) for found in strangers(sentence, self._index))
             unknown = entities(

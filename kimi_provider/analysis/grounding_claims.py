@@ -92,9 +92,8 @@ class Claims:
         if claim is None or (is_order(clause[at].lower, before) and not goes_on):
             return None
         word = clause[at].lower
-        names = not phrasal and not word.endswith(("ed", "ing", "er"))
-        if names and self._index.naming & stems(word):
-            return None  # "crashes", where the data has a crash rate
+        if not phrasal and self._is_label(word):
+            return None
         if self._is_ranking(clause, at) or self._is_idle(clause, words, at):
             return None
         # "slowed down" is no fall.
@@ -108,6 +107,13 @@ class Claims:
             return "good"
         beside = claim_beside_change(words[at]) if self._is_change(clause[at + 1]) else None
         return claim or beside
+
+    def _is_label(self, word: str) -> bool:
+        """Whether a word names what a fact is of: "crashes", where the data has a crash rate."""
+        inflected = word.endswith(("ed", "ing", "er"))
+        return word in self._index.label_words or (
+            not inflected and bool(self._index.naming & stems(word))
+        )
 
     def _is_idle(self, clause: Sequence[Token], words: Sequence[str], at: int) -> bool:
         """Whether a word is not what it seems: a season, "under pressure", "came up short"."""

@@ -246,15 +246,14 @@ class FactIndex:
         )
 
     @cached_property
+    def label_words(self) -> frozenset[str]:
+        """The words of the labels, in lower case: "curtailed" of "Curtailed energy" claims nothing."""
+        return frozenset(word for names in self._labels.values() for name in names for word in name)
+
+    @cached_property
     def naming(self) -> frozenset[str]:
         """Stems of the labels' words: "crashes" name what a crash rate is of, and claim nothing."""
-        return frozenset(
-            stem
-            for names in self._labels.values()
-            for name in names
-            for word in name
-            for stem in stems(word)
-        )
+        return frozenset(stem for word in self.label_words for stem in stems(word))
 
 
 def _spellings(name: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from kimi_provider.analysis.words import (
     HISTORY,
     PRONOUNS,
     SCOPES,
+    claim_beside_change,
     claim_of,
     extreme_of,
 )
@@ -54,6 +56,15 @@ _AMOUNTS = frozenset({Unit.COUNT, Unit.CURRENCY, Unit.OTHER})
 _DETERMINERS = word_set("""
     the its their his our whose a with had has have saw sees
 """)
+_WORD = re.compile(r"[^\W\d_]+")
+_PERIODS = {
+    "month": word_set("month miesiąca miesiącu"),
+    "quarter": word_set("quarter kwartału kwartale"),
+    "year": word_set("year roku"),
+}
+_THIS = word_set("""
+    of in this the current s w tego tym bieżącego całego
+""")
 _RANKED_BY_MOST = (_DETERMINERS - {"a"}) | _RANKS.keys()
 _BEHIND = word_set("""
     behind after before followed ahead unlike against za po przed wobec
@@ -61,8 +72,14 @@ _BEHIND = word_set("""
 """Words that open a clause about another row than the ranked one."""
 
 
-def superlatives(sentence: Sentence, index: FactIndex, text: str) -> Iterator[Objection]:
-    """Return the superlatives of a sentence that the facts do not bear out."""
+def superlatives(
+    sentence: Sentence, index: FactIndex, text: str, period: str | None = None
+) -> Iterator[Objection]:
+    """Return the superlatives of a sentence that the facts do not bear out.
+
+    :param text: the whole text, without its references and names.
+    :param period: the unit of time that the facts are of: "the best of the month" is then no record.
+    """
     words = [token.lower for token in sentence.tokens]
     said = [
         (at, extreme)
@@ -70,7 +87,8 @@ def superlatives(sentence: Sentence, index: FactIndex, text: str) -> Iterator[Ob
         if (extreme := _claimed(sentence, words, at) or placed(sentence.tokens, at))
     ]
     body = text[sentence.start : sentence.end]
-    record = HISTORY.search(body) or (SCOPES.search(body) if said else None)
+    scopes = (found for found in SCOPES.finditer(body) if said and not _is_period(found[0], period))
+    record = HISTORY.search(body) or next(scopes, None)
     # "Track records" are no figures, and neither is a name that holds the word.
     if record and not body[: record.start()].rstrip().casefold().endswith("track"):
         known = [cell for token in sentence.cited if (cell := index.cells.get(token.cited or ""))]
@@ -83,6 +101,13 @@ def superlatives(sentence: Sentence, index: FactIndex, text: str) -> Iterator[Ob
         since = said[order - 1][0] if order else -1
         if wrong := _wrong(sentence, index, at, extreme, since, until):
             yield Objection(sentence.tokens[at].start, sentence.tokens[at].end, wrong)
+
+
+def _is_period(scope: str, period: str | None) -> bool:
+    """Whether a scope is just the period: "of the quarter", "the quarter's", in a report on one."""
+    words = set(_WORD.findall(scope.casefold()))
+    own = _PERIODS.get(period or "", frozenset())
+    return bool(own & words) and words <= own | _THIS
 
 
 def _claimed(  # noqa: PLR0911 — each way out is a use that is no superlative
@@ -134,7 +159,10 @@ def _wrong(  # noqa: PLR0911, PLR0917 — its place among its neighbors
         return ""
     following = [token.lower for token in tokens[at + 1 : at + 4]]
     labels = index.labelled(following)
-    moving = any(claim_of(token.lower) for token in tokens[max(0, at - 2) : at])
+    moving = any(
+        claim_of(token.lower) or claim_beside_change(token.lower)
+        for token in tokens[max(0, at - 2) : at]
+    )
     if moving or any(CHANGES.fullmatch(word) for n, word in enumerate(following) if n not in labels):
         return _wrong_change(sentence, index, at)
     rank, among = _rank(sentence, at)
