@@ -110,10 +110,9 @@ class Claims:
 
     def _is_label(self, word: str) -> bool:
         """Whether a word names what a fact is of: "crashes", where the data has a crash rate."""
-        inflected = word.endswith(("ed", "ing", "er"))
-        return word in self._index.label_words or (
-            not inflected and bool(self._index.naming & stems(word))
-        )
+        if word.endswith(("ed", "ing", "er")):
+            return word.endswith(("ed", "ing")) and word in self._index.label_words
+        return bool(self._index.naming & stems(word))
 
     def _is_idle(self, clause: Sequence[Token], words: Sequence[str], at: int) -> bool:
         """Whether a word is not what it seems: a season, "under pressure", "came up short"."""

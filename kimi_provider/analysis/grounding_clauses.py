@@ -87,8 +87,11 @@ def is_followed(sentence: Sentence, number: int, at: int) -> bool:
     """Whether a comparative has its figure right behind its clause: "guests spent less time, [[…]]"."""
     word = sentence.clauses[number][at].lower
     compares = word in {"more", "less"} or (word.endswith("er") and word != "under")
-    alone = number == 0 and len(sentence.clauses) == 2  # noqa: PLR2004 — the figure's is the other
-    return compares and alone and sentence.clauses[1][0].cited is not None
+    following = sentence.clauses[number + 1 : number + 2]
+    if not compares or not following or following[0][0].cited is None:
+        return False
+    cited = [clause for clause in sentence.clauses if any(token.cited for token in clause)]
+    return cited == following and (number == 0 or not speaks_of_itself(sentence.clauses[number]))
 
 
 def speaks_of_itself(clause: Sequence[Token]) -> bool:

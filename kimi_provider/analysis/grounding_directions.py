@@ -26,7 +26,7 @@ from kimi_provider.analysis.grounding_clauses import (
 )
 from kimi_provider.analysis.grounding_index import stems
 from kimi_provider.analysis.grounding_kinds import Objection
-from kimi_provider.analysis.grounding_signs import against, moved, sign
+from kimi_provider.analysis.grounding_signs import against, is_time, moved, sign
 from kimi_provider.analysis.words import (
     ADJACENT_ONLY,
     CONTINUING,
@@ -51,6 +51,9 @@ _AMOUNTING = word_set("""
     reached hit came amounted
 """)
 _CARRYING = MOVING | CONTINUING | FILLERS | BEATING
+_TIMED = word_set("""
+    longer shorter faster quicker slower sped slowed dłużej krócej szybciej wolniej
+""")
 _PRICED = word_set("""
     cheaper costlier pricier dearer
 """)
@@ -230,10 +233,10 @@ class Directions:
         clause = sentence.clauses[number]
         pairs = pairwise(clause)
         rows = self._index.rows_named(sentence.tokens)
-        of_row = any(
+        alone = any(
             a.lower in {"only", "one"} and b.lower in self._index.kinds_of_rows for a, b in pairs
         )
-        if of_row and not rows:
+        if alone and not rows:
             return ()  # "the only hotel where complaints increased" is a row, not the total
         if number and not said.at and not clause[0].lower.endswith("ing"):
             earlier = map(self._index.called, reversed(sentence.clauses[:number]))
@@ -245,6 +248,11 @@ class Directions:
         if clause[said.at].lower in _PRICED:
             named = [fact for fact in named if fact.unit is Unit.CURRENCY]
         cells = self._index.cells
+        if not named and clause[said.at].lower in _TIMED:
+            own = self._index.rows_named(subject_of(clause, said.at))
+            of_row = [self._index.facts[f] for f, c in cells.items() if (c.table.id, c.row) in own]
+            lasting = [fact for fact in of_row if is_time(fact)]
+            return lasting if len(lasting) == 1 else ()
         if named and not any(fact.id in cells for fact in named):
             columns = {stem for fact in named for stem in stems(fact.label)}
             of_rows = [

@@ -124,7 +124,7 @@ def _claimed(  # noqa: PLR0911 — each way out is a use that is no superlative
     if word in {MOST, LEAST}:
         if sentence.polish or before not in _RANKED_BY_MOST or after in NO_RANKING:
             return None
-        noun = after.endswith("s") or not after.endswith(
+        noun = after.endswith(("s", "frequent")) or not after.endswith(
             ("ed", "ing", "ive", "al", "ful", "ble", "ant", "ent")
         )
         if not noun:
@@ -164,7 +164,7 @@ def _wrong(  # noqa: PLR0911, PLR0917 — its place among its neighbors
         for token in tokens[max(0, at - 2) : at]
     )
     if moving or any(CHANGES.fullmatch(word) for n, word in enumerate(following) if n not in labels):
-        return _wrong_change(sentence, index, at)
+        return _wrong_change(sentence, index, at, extreme)
     rank, among = _rank(sentence, at)
     cited = _bound(sentence, clause, at, since, until)
     sized = tokens[at].lower.rpartition("-")[2] in _SIZES
@@ -271,6 +271,8 @@ def _wrong_by_name(
         ]
         if sized:
             every = [(cell, fact) for cell, fact in every if fact.unit in _AMOUNTS] or every
+        if extreme in {"fast", "slow"}:
+            every = [(cell, fact) for cell, fact in every if is_time(fact)] or every
         verdicts = [_verdict(index, cell, fact, extreme, rank, among=among) for cell, fact in every]
         return verdicts[0] if verdicts and all(verdicts) else ""
     verdicts = [_wrong_alone(fact, extreme, sentence) for fact in facts]
@@ -295,7 +297,7 @@ def _directions(extreme: Extreme, fact: Fact) -> set[str]:
     return {"up" if one == "max" else "down" for one in _extremes(extreme, fact)}
 
 
-def _wrong_change(sentence: Sentence, index: FactIndex, at: int) -> str:
+def _wrong_change(sentence: Sentence, index: FactIndex, at: int, extreme: Extreme) -> str:
     """Judge "the largest increase" by the same change of the other rows."""
     cited = [token for token in sentence.cited if token.start > sentence.tokens[at].start]
     for token in cited or sentence.cited:
@@ -309,11 +311,11 @@ def _wrong_change(sentence: Sentence, index: FactIndex, at: int) -> str:
         if own is None:
             return ""
         same_way = [c for c in every if c.direction == own.direction]
-        largest = abs(own.delta) in {
-            max(abs(c.delta) for c in same_way),
-            min(abs(c.delta) for c in every),
-        } or abs(own.percent or 0.0) == max(abs(c.percent or 0.0) for c in same_way)
-        return "" if largest else "another row changed more"
+        most = abs(own.delta) == max(abs(c.delta) for c in same_way)
+        most = most or abs(own.percent or 0.0) == max(abs(c.percent or 0.0) for c in same_way)
+        least = abs(own.delta) in {min(abs(c.delta) for c in those) for those in (every, same_way)}
+        right = (most and extreme != "min") or (least and extreme != "max")
+        return "" if right else f"another row changed {'less' if extreme == 'min' else 'more'}"
     return ""
 
 

@@ -184,7 +184,10 @@ def _fits(kind: str, fact: Fact) -> bool:
     if fact.unit is Unit.OTHER or label:
         found = _UNIT.match(label)
         known = _kind(found) if found else None
-        return known is None or known == kind or (kind == "degrees" and known in _DEGREES)
+        if known is None:
+            # "Mbit/s" is no second; "h", "pts" and "bed days" may be what is written out.
+            return not label or kind == "points" or kind[0] == label[0].casefold() or kind[:3] in label
+        return known == kind or (kind == "degrees" and known in _DEGREES)
     return _OWN.get(fact.unit) == kind
 
 
