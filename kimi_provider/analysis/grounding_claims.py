@@ -31,6 +31,8 @@ _OTHERS = word_set("""
     any all most other others every each inni inne inny inna
 """)
 _INVERTED = frozenset({"had", "were", "should"})
+_FALLING = frozenset({"fell", "fall", "falls", "falling", "fallen"})
+_NO_FALL = frozenset({"ill", "sick", "through", "victim", "asleep", "into", "apart"})
 _NO_RISE = frozenset({"short", "with", "for"})
 _PACED = word_set("""
     slow slowed slows slowing speed speeds speeding sped speeded
@@ -117,6 +119,8 @@ class Claims:
     def _is_idle(self, clause: Sequence[Token], words: Sequence[str], at: int) -> bool:
         """Whether a word is not what it seems: a season, "under pressure", "came up short"."""
         word = clause[at].lower
+        if word in _FALLING and words[at + 1 : at + 2] and words[at + 1] in _NO_FALL:
+            return True
         if word == "fall":
             return at > 0 and words[at - 1] == "in"
         if word == "under":

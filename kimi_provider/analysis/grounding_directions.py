@@ -96,27 +96,36 @@ class Directions:
 
     def objections(self, sentence: Sentence) -> Iterator[Objection]:
         """Return what the sentence says against the facts."""
-        bases = {}
-        compared = set()
-        for token in sentence.cited:
-            fact, comparison = self._index.base(token.cited or "")
-            if fact is not None:
-                bases[fact.id] = fact
-                if comparison:
-                    compared.add((fact.id, comparison))
+        cited = [list(self._cited(clause)) for clause in sentence.clauses]
+        bases = {fact.id: fact for those in cited for fact, _ in those}
         only = next(iter(bases.values())) if len(bases) == 1 else None
         claims = [self._claims.of(clause) for clause in sentence.clauses]
         alone = sum(map(bool, claims)) == 1
         for number, those in enumerate(claims):
             told = self._told(sentence, number, alone=alone)
+            # What another clause compares by a claim of its own is its own matter.
+            compared = frozenset(
+                (fact.id, comparison)
+                for other, figures in enumerate(cited)
+                if other == number or not claims[other]
+                for fact, comparison in figures
+                if comparison
+            )
             for said in those:
-                place = _Place(sentence, number, said, only, frozenset(compared), told)
+                place = _Place(sentence, number, said, only, compared, told)
                 wrong = self._wrong(place, among=len(those))
                 if wrong:
                     token = place.clause[said.at]
                     yield Objection(token.start, token.end, wrong)
         if bases:
             self._last = only
+
+    def _cited(self, clause: Sequence[Token]) -> Iterator[tuple[Fact, str | None]]:
+        """Return what the figures of a clause are about, each with the comparison that it is of."""
+        for token in clause:
+            fact, comparison = self._index.base(token.cited or "")
+            if fact is not None:
+                yield fact, comparison
 
     def _told(self, sentence: Sentence, number: int, *, alone: bool) -> frozenset[str]:
         """Return the comparisons that a clause names; what its sentence does, if it claims alone."""
@@ -194,19 +203,13 @@ class Directions:
     def _wrong_by_name(self, place: _Place, named: Sequence[Fact]) -> str:
         """Judge a claim without a figure by the facts that its clause names."""
         said, only = place.said, place.only
-        # A clause with a figure and a claim of its own says what it is compared with for itself.
-        elsewhere = any(
-            any(token.cited for token in other) and self._claims.of(other)
-            for other in place.sentence.clauses
-            if other is not place.clause
-        )
         if only is not None and only in named:
             named = [only]
         # What it is alone with is what it names, or what the sentence cites.
         shared = self._is_shared(place, named)
         if shared and (only is None or self._is_shared(place, [only])):
             return shared
-        wrong = [moved(said, f, place.told if elsewhere else place.against(f)) for f in named]
+        wrong = [moved(said, fact, place.against(fact)) for fact in named]
         return wrong[0] if all(wrong) else ""
 
     def _is_shared(self, place: _Place, named: Sequence[Fact]) -> str:
@@ -248,6 +251,8 @@ class Directions:
         if clause[said.at].lower in _PRICED:
             named = [fact for fact in named if fact.unit is Unit.CURRENCY]
         cells = self._index.cells
+        if clause[said.at].lower in _TIMED:
+            named = [fact for fact in named if is_time(fact)]
         if not named and clause[said.at].lower in _TIMED:
             own = self._index.rows_named(subject_of(clause, said.at))
             of_row = [self._index.facts[f] for f, c in cells.items() if (c.table.id, c.row) in own]
