@@ -26,6 +26,7 @@ _SHORT = 3  # letters
 _WORD = re.compile(r"[^\W_]+")
 _GENERIC = word_set("""
     avera total share rates numbe count perce minut secon propo value figur secto measu liczb
+    time rate days with than more less from over open late each peak fall high
     śred średn udzia odset łączn wartoś wskaź
 """)
 _TIME = re.compile(r"\d{4}-\d{2}|\d{1,2}:\d{2}")
@@ -269,5 +270,5 @@ def stems(text: str) -> set[str]:
     return {
         word[:_STEM]
         for word in _WORD.findall(text.casefold())
-        if len(word) >= _STEM and word[:_STEM] not in _GENERIC
+        if len(word) > _SHORT and word[:_STEM] not in _GENERIC
     }
