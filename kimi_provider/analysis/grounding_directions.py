@@ -242,7 +242,7 @@ class Directions:
         if alone and not rows:
             return ()  # "the only hotel where complaints increased" is a row, not the total
         if number and not said.at and not clause[0].lower.endswith("ing"):
-            earlier = map(self._index.called, reversed(sentence.clauses[:number]))
+            earlier = map(self._spoken_of, reversed(sentence.clauses[:number]))
             return next(filter(None, earlier), ())
         between = {token.lower for token in clause[1 : said.at]}
         if number and clause[0].lower in {"and", "but", "yet"} and between <= _CARRYING:
@@ -268,6 +268,11 @@ class Directions:
             ]
             return (*named, *of_rows)
         return named
+
+    def _spoken_of(self, clause: Sequence[Token]) -> Sequence[Fact]:
+        """Return what a clause is about: the row's figure that it cites last, else what it names."""
+        cited = [fact for fact, _ in self._cited(clause) if fact.id in self._index.cells]
+        return cited[-1:] or self._index.called(clause)
 
     @staticmethod
     def _leads(place: _Place) -> bool:

@@ -212,13 +212,11 @@ class FactIndex:
                 votes[fact_id] += 1
         named = self._rows_in(words)
         places = {fact_id: self.cells.get(fact_id) for fact_id in votes}
-        best = max(votes.values(), default=0)
-        chosen = [
-            f for f, count in votes.items() if count == best and (places[f] is None) != bool(named)
-        ]
-        # What another table's rows are called alike says nothing of a row that is named.
         if named:
-            chosen = [f for f in chosen if (cell := places[f]) and (cell.table.id, cell.row) in named]
+            # What is said of a row is said of its figures, not of a total that fits the words better.
+            votes = {f: n for f, n in votes.items() if (c := places[f]) and (c.table.id, c.row) in named}
+        best = max(votes.values(), default=0)
+        chosen = [f for f, count in votes.items() if count == best and (named or places[f] is None)]
         spoken = {word[:_STEM] for word in words}
         # Of labels that are spoken as a whole the longest is meant; a longer one that is not, is not.
         whole = [label for f in chosen if (label := self._label_stems(f)) <= spoken]

@@ -56,6 +56,9 @@ _AMOUNTS = frozenset({Unit.COUNT, Unit.CURRENCY, Unit.OTHER})
 _DETERMINERS = word_set("""
     the its their his our whose a with had has have saw sees
 """)
+_TIMED = word_set("""
+    longest shortest slowest fastest quickest najdłużej najkrócej
+""")
 _WORD = re.compile(r"[^\W\d_]+")
 _PERIODS = {
     "month": word_set("month miesiąca miesiącu"),
@@ -176,6 +179,8 @@ def _wrong(  # noqa: PLR0911, PLR0917 — its place among its neighbors
         if fact is None or comparison:
             return ""
         cell = index.cells.get(fact.id)
+        if cell is None and cited not in clause and index.counted.intersection(following):
+            return ""  # "the worst affected flights" are some of those that are counted
         if cell is None:
             return _wrong_alone(fact, extreme, sentence)
         if not any(token.cited for token in clause):
@@ -183,7 +188,7 @@ def _wrong(  # noqa: PLR0911, PLR0917 — its place among its neighbors
             if other is None:
                 return ""
             cell = other
-        cell = _own_column(cell, tokens, at)
+        cell = _lasting(index, _own_column(cell, tokens, at), tokens[at].lower)
         fact = index.facts.get(_id(cell), fact)
         return _verdict(index, cell, fact, extreme, rank, among=among)
     return _wrong_by_name(index, clause, sentence, extreme, rank, among=among, sized=sized)
@@ -219,6 +224,19 @@ def _own_column(cell: Cell, tokens: Sequence[Token], at: int) -> Cell:
         for every in [set(column.label.casefold().split())]
     }
     return Cell(cell.table, cell.row, max(like, key=like.__getitem__)) if like else cell
+
+
+def _lasting(index: FactIndex, cell: Cell, word: str) -> Cell:
+    """Return the cell that "longest" is about: of the row's one column of time, if its own is none."""
+    if word not in _TIMED or is_time(index.facts[_id(cell)]):
+        return cell
+    row = cell.table.rows[cell.row]
+    timed = [
+        number
+        for number, column in enumerate(cell.table.columns)
+        if not column.key and (fact := index.facts.get(row[number])) and is_time(fact)
+    ]
+    return Cell(cell.table, cell.row, timed[0]) if len(timed) == 1 else cell
 
 
 def _bound(sentence: Sentence, clause: Sequence[Token], at: int, since: int, until: int) -> Token | None:

@@ -15,7 +15,19 @@ from kimi_provider.analysis.grounding import Violation, check
 from kimi_provider.schemas import Comparison, Fact, FactSheet, FactTable, Lineage, TableColumn, Unit
 
 TEXTS = Path(__file__).parent / "texts"
-SETS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+SETS = (
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+)
 LINEAGE = Lineage(sql="SELECT 1")
 MOST_FALSE_ALARMS = 0.02
 LEAST_CAUGHT = 0.98
