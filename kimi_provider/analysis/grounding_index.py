@@ -221,11 +221,17 @@ class FactIndex:
         # Of labels that are spoken as a whole the longest is meant; a longer one that is not, is not.
         whole = [label for f in chosen if (label := self._label_stems(f)) <= spoken]
         meant = {label for label in whole if not any(label < other for other in whole)}
-        return tuple(
-            self.facts[f]
+        those = [
+            f
             for f in chosen
             if (label := self._label_stems(f)) in meant or not any(one & label for one in meant)
-        )
+        ]
+        # In the sheet's order: what is found goes into a request, which a retry must make again alike.
+        return tuple(self.facts[f] for f in sorted(those, key=self._places.__getitem__))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {fact_id: place for place, fact_id in enumerate(self.facts)}
 
     def _label_stems(self, fact_id: str) -> frozenset[str]:
         cell = self.cells.get(fact_id)
