@@ -118,6 +118,7 @@ def texts_of(analysis: Analysis) -> dict[str, str]:
         texts[f"findings[{number}].title"] = finding.title
         texts[f"findings[{number}].detail"] = finding.detail
     texts |= {f"actions[{number}]": action for number, action in enumerate(analysis.actions)}
+    texts |= {f"charts[{number}].title": chart.title for number, chart in enumerate(analysis.charts)}
     return {where: text for where, text in texts.items() if text}
 
 

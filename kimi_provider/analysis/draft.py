@@ -89,12 +89,14 @@ class AnalysisDraft(_Draft):
             )
             for finding in self.findings
         )
+        charts = (chart.model_copy(update={"title": rewrite(chart.title)}) for chart in self.charts)
         return self.model_copy(
             update={
                 "headline": rewrite(self.headline),
                 "summary": rewrite(self.summary),
                 "findings": tuple(findings),
                 "actions": tuple(map(rewrite, self.actions)),
+                "charts": tuple(charts),
             }
         )
 

@@ -102,6 +102,8 @@ class _Reading:
         rest = self._names.masked(masked, _ALLOWED_MARK)
         for match in REFERENCE.finditer(text):
             yield from self._of_reference(match)
+            if where.endswith(".kind"):
+                yield Kind.MALFORMED, *match.span(), "a kind is one or two words, without a figure"
         yield from self._of_brackets(rest)
         patterns = [*_PATTERNS]
         if not is_polish(word.casefold() for word in _WORD.findall(rest)):
@@ -124,7 +126,7 @@ class _Reading:
         for sentence in sentences(text):
             yield from ((Kind.DIRECTION, *found) for found in directions.objections(sentence))
             # What is a name holds no superlative; a reference says nothing of its own.
-            found_in = superlatives(sentence, self._index, rest)
+            found_in = superlatives(sentence, self._index, rest, self._names.unit)
             yield from ((Kind.SUPERLATIVE, *found) for found in found_in)
             yield from ((Kind.ENTITY, *found) for found in strangers(sentence, self._index))
             unknown = entities(

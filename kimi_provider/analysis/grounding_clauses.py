@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from kimi_provider.analysis.grounding_text import Sentence, Token
 
+_TOLD_AT_THE_END = word_set("""
+    more less longer better worse faster quicker slower
+""")
 _OUTSIDE = word_set("""
     by except besides unlike excluding przez oprócz poza
 """)
@@ -74,7 +77,7 @@ def goes_on(sentence: Sentence, number: int) -> bool:
 def is_told(clause: Sequence[Token], at: int) -> bool:
     """Whether a comparative is the news itself: "guests paid more", "fewer nights were sold"."""
     if at == len(clause) - 1:
-        return clause[at].lower in {"more", "less", "longer", "better", "worse"}
+        return clause[at].lower in _TOLD_AT_THE_END
     ahead = [token.lower for token in clause[at + 1 : at + 5]]
     opens = at == 0 and clause[at].lower in {"more", "fewer", "less"} and ahead[:1] != ["of"]
     return opens and any(word in {"were", "was", "came"} or word.endswith("ed") for word in ahead[1:])
@@ -84,8 +87,11 @@ def is_followed(sentence: Sentence, number: int, at: int) -> bool:
     """Whether a comparative has its figure right behind its clause: "guests spent less time, [[…]]"."""
     word = sentence.clauses[number][at].lower
     compares = word in {"more", "less"} or (word.endswith("er") and word != "under")
-    alone = number == 0 and len(sentence.clauses) == 2  # noqa: PLR2004 — the figure's is the other
-    return compares and alone and sentence.clauses[1][0].cited is not None
+    following = sentence.clauses[number + 1 : number + 2]
+    if not compares or not following or following[0][0].cited is None:
+        return False
+    cited = [clause for clause in sentence.clauses if any(token.cited for token in clause)]
+    return cited == following and (number == 0 or not speaks_of_itself(sentence.clauses[number]))
 
 
 def speaks_of_itself(clause: Sequence[Token]) -> bool:

@@ -36,6 +36,9 @@ _SMALL: Final = word_set("""
     rok tydzień miesiąc dzień wcześniej poprzedni
 """)
 _REACH = 3  # words between "than" or "last" and the unit of time
+_MONTHS: Final = frozenset(name.casefold() for names in MONTHS for name in names)
+_FROM: Final = frozenset({"than", "from", "against", "since", "versus", "vs", "wobec", "od", "niż"})
+_THAN_IN: Final = (("than", "in"), ("compared", "with"), ("compared", "to"), ("niż", "w"), ("niż", "we"))
 _DATED: Final = frozenset(
     {
         *(name.casefold() for names in MONTHS for name in names),
@@ -83,6 +86,8 @@ def _unit(words: Sequence[str]) -> str:
 def _named_unit(words: Sequence[str], at: int) -> str:
     """Return the unit of time at a place where it tells what is compared with, not the period."""
     word = words[at]
+    if word in _MONTHS and (_FROM.intersection(words[at - 1 : at]) or words[at - 2 : at] in _THAN_IN):
+        return "month"
     owned = word.endswith(("'s", "\u2019s"))
     if "-on-" in word or "-over-" in word:
         return _unit([word.split("-")[0]])

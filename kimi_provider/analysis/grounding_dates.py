@@ -19,6 +19,18 @@ _LONGEST_GAP = 190  # days between two that are known, within which every month 
 _LONG_NAMES = [name for names in MONTHS for name in names if len(name) > 3 and name.istitle()]  # noqa: PLR2004 — not "May"
 _MONTH_NAME = re.compile(rf"\b(?:{'|'.join(_LONG_NAMES)})\b")
 _NOON = 12
+_LENGTHS = {"month": range(28, 32), "quarter": range(90, 93), "year": range(365, 367)}
+_PERIODS = (
+    (
+        "month",
+        re.compile(rf"\d{{4}}-\d{{2}}|(?:{'|'.join(n for names in MONTHS for n in names)})\.? \d{{4}}"),
+    ),
+    (
+        "quarter",
+        re.compile(r"(?:\d{4}[- ]?)?Q[1-4](?: \d{4})?|.*(?:quarter|kwarta)\w*.*", re.IGNORECASE),
+    ),
+    ("year", re.compile(r"(?:FY ?)?\d{4}")),
+)
 _QUARTERS = ("first", "second", "third", "fourth")
 _WEEKDAYS = (
     ("monday", "poniedziałek", "poniedziałku"),
@@ -51,6 +63,15 @@ def span(days: set[date]) -> set[date]:
     first, last = sorted(days)
     length = (last - first).days
     return {first + timedelta(n) for n in range(length + 1)} if length <= _LONGEST_PERIOD else days
+
+
+def unit_of(period: str) -> str | None:
+    """Return whether a period is a ``month``, a ``quarter`` or a ``year``, by its name or its days."""
+    days = sorted(days_in(period))
+    if days:
+        length = (days[-1] - days[0]).days + 1
+        return next((unit for unit, lengths in _LENGTHS.items() if length in lengths), None)
+    return next((unit for unit, name in _PERIODS if name.fullmatch(period.strip())), None)
 
 
 def months_outside(text: str, days: Collection[date]) -> Iterator[tuple[int, int, str]]:

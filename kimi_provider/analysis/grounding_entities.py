@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kimi_provider.analysis.grounding_directions import Objection
+from kimi_provider.analysis.grounding_kinds import Objection
 from kimi_provider.analysis.grounding_names import folded
 from kimi_provider.analysis.words import COMMON_CAPITALS, claim_of, extreme_of
 from kimi_provider.analysis.words_common import COMMON, ENDINGS
@@ -38,6 +38,7 @@ _SUBJECT = word_set("""
     owned paid plans posted pulled ran reported saw sees sold stopped suffered took went won
 """)
 """Verbs behind which a bare word at the start of a sentence is somebody's name."""
+_DUTIES = frozenset({"should", "must", "needs", "need", "ought", "can", "could", "may"})
 _SOFTENED = (("ch", "sz"), ("r", "rz"), ("k", "c"), ("g", "dz"), ("t", "ci"), ("d", "dzi"), ("ł", "l"))
 
 
@@ -59,7 +60,7 @@ def entities(sentence: Sentence, names: Names, *, title: bool, action: bool) -> 
             continue
         code = token.text.isupper() and len(unknown[0]) > 1
         if not code and (starts or title):
-            if title or not _is_name_at_start(sentence, at, names):
+            if title or not _is_name_at_start(sentence, at, names, action=action):
                 continue
         elif not code and all(_is_role(part.casefold(), action=action) for part in unknown):
             following = sentence.tokens[at + 1].lower if at + 1 < len(tokens) else ""
@@ -153,9 +154,12 @@ def _is_role(word: str, *, action: bool) -> bool:
 
 
 def _is_name_at_start(  # noqa: PLR0911 — one way out for each piece of evidence
-    sentence: Sentence, at: int, names: Names
+    sentence: Sentence, at: int, names: Names, *, action: bool
 ) -> bool:
-    """Whether the first word of a sentence is a name rather than a word with its capital."""
+    """Whether the first word of a sentence is a name rather than a word with its capital.
+
+    :param action: whether the sentence says what to do, and so begins with a verb.
+    """
     token = sentence.tokens[at]
     if sentence.polish:
         return False
@@ -167,6 +171,8 @@ def _is_name_at_start(  # noqa: PLR0911 — one way out for each piece of eviden
     )
     if bare in BRANDS:
         return owns or acts or (following is not None and following.lower.endswith("ed"))
+    if action and not (owns or acts or (following is not None and following.lower in _DUTIES)):
+        return False
     if bare in COMMON or bare in names.words or claim_of(bare) or extreme_of(bare):
         return False
     if "-" in bare and not any(part[0].isupper() for part in _PARTS.findall(token.text)[1:]):

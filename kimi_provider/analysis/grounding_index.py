@@ -26,6 +26,7 @@ _SHORT = 3  # letters
 _WORD = re.compile(r"[^\W_]+")
 _GENERIC = word_set("""
     avera total share rates numbe count perce minut secon propo value figur secto measu liczb
+    time rate days with than more less from over open late each peak fall high
     śred średn udzia odset łączn wartoś wskaź
 """)
 _TIME = re.compile(r"\d{4}-\d{2}|\d{1,2}:\d{2}")
@@ -110,8 +111,8 @@ class FactIndex:
             for number, cells in enumerate(table.rows):
                 for column, text in zip(table.columns, cells, strict=True):
                     name = tuple(_WORD.findall(text.casefold())) if column.key else ()
-                    if name:
-                        found[name[0]].append((name, table, number))
+                    for spelled in _spellings(name):
+                        found[name[0]].append((spelled, table, number))
                     for month in month_names(text) if column.key else ():
                         found[month].append(((month,), table, number))
         for first, those in list(found.items()):
@@ -211,22 +212,26 @@ class FactIndex:
                 votes[fact_id] += 1
         named = self._rows_in(words)
         places = {fact_id: self.cells.get(fact_id) for fact_id in votes}
-        best = max(votes.values(), default=0)
-        chosen = [
-            f for f, count in votes.items() if count == best and (places[f] is None) != bool(named)
-        ]
-        # What another table's rows are called alike says nothing of a row that is named.
         if named:
-            chosen = [f for f in chosen if (cell := places[f]) and (cell.table.id, cell.row) in named]
+            # What is said of a row is said of its figures, not of a total that fits the words better.
+            votes = {f: n for f, n in votes.items() if (c := places[f]) and (c.table.id, c.row) in named}
+        best = max(votes.values(), default=0)
+        chosen = [f for f, count in votes.items() if count == best and (named or places[f] is None)]
         spoken = {word[:_STEM] for word in words}
         # Of labels that are spoken as a whole the longest is meant; a longer one that is not, is not.
         whole = [label for f in chosen if (label := self._label_stems(f)) <= spoken]
         meant = {label for label in whole if not any(label < other for other in whole)}
-        return tuple(
-            self.facts[f]
+        those = [
+            f
             for f in chosen
             if (label := self._label_stems(f)) in meant or not any(one & label for one in meant)
-        )
+        ]
+        # In the sheet's order: what is found goes into a request, which a retry must make again alike.
+        return tuple(self.facts[f] for f in sorted(those, key=self._places.__getitem__))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {fact_id: place for place, fact_id in enumerate(self.facts)}
 
     def _label_stems(self, fact_id: str) -> frozenset[str]:
         cell = self.cells.get(fact_id)
@@ -246,15 +251,22 @@ class FactIndex:
         )
 
     @cached_property
+    def label_words(self) -> frozenset[str]:
+        """The words of the labels, in lower case: "curtailed" of "Curtailed energy" claims nothing."""
+        return frozenset(word for names in self._labels.values() for name in names for word in name)
+
+    @cached_property
     def naming(self) -> frozenset[str]:
         """Stems of the labels' words: "crashes" name what a crash rate is of, and claim nothing."""
-        return frozenset(
-            stem
-            for names in self._labels.values()
-            for name in names
-            for word in name
-            for stem in stems(word)
-        )
+        return frozenset(stem for word in self.label_words for stem in stems(word))
+
+
+def _spellings(name: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Return a row's name, and its plural where it is a noun of several words: "personal loans"."""
+    if not name:
+        return ()
+    noun = len(name) > 1 and len(name[-1]) > _SHORT and name[-1].isalpha() and name[-1][-1] != "s"
+    return (name, (*name[:-1], f"{name[-1]}s")) if noun else (name,)
 
 
 def stems(text: str) -> set[str]:
@@ -262,5 +274,5 @@ def stems(text: str) -> set[str]:
     return {
         word[:_STEM]
         for word in _WORD.findall(text.casefold())
-        if len(word) >= _STEM and word[:_STEM] not in _GENERIC
+        if len(word) > _SHORT and word[:_STEM] not in _GENERIC
     }

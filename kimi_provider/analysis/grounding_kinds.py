@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 _EXCERPT = 24  # characters on each side
 
@@ -40,6 +41,14 @@ _CHECKS = {
     Kind.UNIT: "units",
     Kind.ENTITY: "entities",
 }
+
+
+class Objection(NamedTuple):
+    """Where a sentence is wrong, and what would be right."""
+
+    start: int
+    end: int
+    hint: str
 
 
 @dataclass(frozen=True)

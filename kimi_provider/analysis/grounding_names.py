@@ -17,6 +17,7 @@ from kimi_provider.analysis.grounding_dates import (
     span,
     spellings,
     spellings_without_year,
+    unit_of,
     wrong_weekdays,
 )
 from kimi_provider.analysis.sanitize import one_line
@@ -88,6 +89,11 @@ class Names:
             if column.key
             for word in _PART.findall(column.label)
         )
+
+    @cached_property
+    def unit(self) -> str | None:
+        """Return whether the period is a month, a quarter or a year."""
+        return unit_of(self._period or "")
 
     @cached_property
     def beginnings(self) -> dict[str, set[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kimi_provider.analysis.grounding_directions import Objection
+from kimi_provider.analysis.grounding_kinds import Objection
 from kimi_provider.analysis.words_list import word_set
 
 if TYPE_CHECKING:

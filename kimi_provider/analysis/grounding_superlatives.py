@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from kimi_provider.analysis.grounding_directions import Objection, is_time
 from kimi_provider.analysis.grounding_index import Cell, stems
+from kimi_provider.analysis.grounding_kinds import Objection
 from kimi_provider.analysis.grounding_places import placed
+from kimi_provider.analysis.grounding_signs import is_time
 from kimi_provider.analysis.words import (
     CHANGES,
     HEDGES,
     HISTORY,
     PRONOUNS,
     SCOPES,
+    claim_beside_change,
     claim_of,
     extreme_of,
 )
@@ -53,10 +56,33 @@ _AMOUNTS = frozenset({Unit.COUNT, Unit.CURRENCY, Unit.OTHER})
 _DETERMINERS = word_set("""
     the its their his our whose a with had has have saw sees
 """)
+_TIMED = word_set("""
+    longest shortest slowest fastest quickest najdłużej najkrócej
+""")
+_WORD = re.compile(r"[^\W\d_]+")
+_PERIODS = {
+    "month": word_set("month miesiąca miesiącu"),
+    "quarter": word_set("quarter kwartału kwartale"),
+    "year": word_set("year roku"),
+}
+_THIS = word_set("""
+    of in this the current s w tego tym bieżącego całego
+""")
+_RANKED_BY_MOST = (_DETERMINERS - {"a"}) | _RANKS.keys()
+_BEHIND = word_set("""
+    behind after before followed ahead unlike against za po przed wobec
+""")
+"""Words that open a clause about another row than the ranked one."""
 
 
-def superlatives(sentence: Sentence, index: FactIndex, text: str) -> Iterator[Objection]:
-    """Return the superlatives of a sentence that the facts do not bear out."""
+def superlatives(
+    sentence: Sentence, index: FactIndex, text: str, period: str | None = None
+) -> Iterator[Objection]:
+    """Return the superlatives of a sentence that the facts do not bear out.
+
+    :param text: the whole text, without its references and names.
+    :param period: the unit of time that the facts are of: "the best of the month" is then no record.
+    """
     words = [token.lower for token in sentence.tokens]
     said = [
         (at, extreme)
@@ -64,7 +90,8 @@ def superlatives(sentence: Sentence, index: FactIndex, text: str) -> Iterator[Ob
         if (extreme := _claimed(sentence, words, at) or placed(sentence.tokens, at))
     ]
     body = text[sentence.start : sentence.end]
-    record = HISTORY.search(body) or (SCOPES.search(body) if said else None)
+    scopes = (found for found in SCOPES.finditer(body) if said and not _is_period(found[0], period))
+    record = HISTORY.search(body) or next(scopes, None)
     # "Track records" are no figures, and neither is a name that holds the word.
     if record and not body[: record.start()].rstrip().casefold().endswith("track"):
         known = [cell for token in sentence.cited if (cell := index.cells.get(token.cited or ""))]
@@ -79,6 +106,13 @@ def superlatives(sentence: Sentence, index: FactIndex, text: str) -> Iterator[Ob
             yield Objection(sentence.tokens[at].start, sentence.tokens[at].end, wrong)
 
 
+def _is_period(scope: str, period: str | None) -> bool:
+    """Whether a scope is just the period: "of the quarter", "the quarter's", in a report on one."""
+    words = set(_WORD.findall(scope.casefold()))
+    own = _PERIODS.get(period or "", frozenset())
+    return bool(own & words) and words <= own | _THIS
+
+
 def _claimed(  # noqa: PLR0911 — each way out is a use that is no superlative
     sentence: Sentence, words: Sequence[str], at: int
 ) -> Extreme | None:
@@ -91,9 +125,9 @@ def _claimed(  # noqa: PLR0911 — each way out is a use that is no superlative
     if at and token.text[0].isupper() and not token.text.isupper():
         return None  # part of a name: "Best Western"
     if word in {MOST, LEAST}:
-        if sentence.polish or before not in _DETERMINERS - {"a"} or after in NO_RANKING:
+        if sentence.polish or before not in _RANKED_BY_MOST or after in NO_RANKING:
             return None
-        noun = after.endswith("s") or not after.endswith(
+        noun = after.endswith(("s", "frequent")) or not after.endswith(
             ("ed", "ing", "ive", "al", "ful", "ble", "ant", "ent")
         )
         if not noun:
@@ -128,9 +162,12 @@ def _wrong(  # noqa: PLR0911, PLR0917 — its place among its neighbors
         return ""
     following = [token.lower for token in tokens[at + 1 : at + 4]]
     labels = index.labelled(following)
-    moving = any(claim_of(token.lower) for token in tokens[max(0, at - 2) : at])
+    moving = any(
+        claim_of(token.lower) or claim_beside_change(token.lower)
+        for token in tokens[max(0, at - 2) : at]
+    )
     if moving or any(CHANGES.fullmatch(word) for n, word in enumerate(following) if n not in labels):
-        return _wrong_change(sentence, index, at)
+        return _wrong_change(sentence, index, at, extreme)
     rank, among = _rank(sentence, at)
     cited = _bound(sentence, clause, at, since, until)
     sized = tokens[at].lower.rpartition("-")[2] in _SIZES
@@ -142,6 +179,8 @@ def _wrong(  # noqa: PLR0911, PLR0917 — its place among its neighbors
         if fact is None or comparison:
             return ""
         cell = index.cells.get(fact.id)
+        if cell is None and cited not in clause and index.counted.intersection(following):
+            return ""  # "the worst affected flights" are some of those that are counted
         if cell is None:
             return _wrong_alone(fact, extreme, sentence)
         if not any(token.cited for token in clause):
@@ -149,7 +188,7 @@ def _wrong(  # noqa: PLR0911, PLR0917 — its place among its neighbors
             if other is None:
                 return ""
             cell = other
-        cell = _own_column(cell, tokens, at)
+        cell = _lasting(index, _own_column(cell, tokens, at), tokens[at].lower)
         fact = index.facts.get(_id(cell), fact)
         return _verdict(index, cell, fact, extreme, rank, among=among)
     return _wrong_by_name(index, clause, sentence, extreme, rank, among=among, sized=sized)
@@ -187,6 +226,19 @@ def _own_column(cell: Cell, tokens: Sequence[Token], at: int) -> Cell:
     return Cell(cell.table, cell.row, max(like, key=like.__getitem__)) if like else cell
 
 
+def _lasting(index: FactIndex, cell: Cell, word: str) -> Cell:
+    """Return the cell that "longest" is about: of the row's one column of time, if its own is none."""
+    if word not in _TIMED or is_time(index.facts[_id(cell)]):
+        return cell
+    row = cell.table.rows[cell.row]
+    timed = [
+        number
+        for number, column in enumerate(cell.table.columns)
+        if not column.key and (fact := index.facts.get(row[number])) and is_time(fact)
+    ]
+    return Cell(cell.table, cell.row, timed[0]) if len(timed) == 1 else cell
+
+
 def _bound(sentence: Sentence, clause: Sequence[Token], at: int, since: int, until: int) -> Token | None:
     """Return the reference that a superlative is about: of its clause, else next, else before."""
     place = sentence.tokens[at]
@@ -212,7 +264,8 @@ def _wrong_by_name(
     sized: bool,
 ) -> str:
     """Judge a superlative without a figure by the row and the column that its clause names."""
-    named = index.rows_named(clause) or index.rows_named(sentence.tokens) or index.rows_cited(sentence)
+    own = [token for other in sentence.clauses if other[0].lower not in _BEHIND for token in other]
+    named = index.rows_named(clause) or index.rows_named(own) or index.rows_cited(sentence)
     if not named and clause and clause[0].lower in PRONOUNS:
         return ""  # it is a row of the sentence before
     facts = index.called(clause)
@@ -236,6 +289,8 @@ def _wrong_by_name(
         ]
         if sized:
             every = [(cell, fact) for cell, fact in every if fact.unit in _AMOUNTS] or every
+        if extreme in {"fast", "slow"}:
+            every = [(cell, fact) for cell, fact in every if is_time(fact)] or every
         verdicts = [_verdict(index, cell, fact, extreme, rank, among=among) for cell, fact in every]
         return verdicts[0] if verdicts and all(verdicts) else ""
     verdicts = [_wrong_alone(fact, extreme, sentence) for fact in facts]
@@ -260,7 +315,7 @@ def _directions(extreme: Extreme, fact: Fact) -> set[str]:
     return {"up" if one == "max" else "down" for one in _extremes(extreme, fact)}
 
 
-def _wrong_change(sentence: Sentence, index: FactIndex, at: int) -> str:
+def _wrong_change(sentence: Sentence, index: FactIndex, at: int, extreme: Extreme) -> str:
     """Judge "the largest increase" by the same change of the other rows."""
     cited = [token for token in sentence.cited if token.start > sentence.tokens[at].start]
     for token in cited or sentence.cited:
@@ -274,11 +329,11 @@ def _wrong_change(sentence: Sentence, index: FactIndex, at: int) -> str:
         if own is None:
             return ""
         same_way = [c for c in every if c.direction == own.direction]
-        largest = abs(own.delta) in {
-            max(abs(c.delta) for c in same_way),
-            min(abs(c.delta) for c in every),
-        } or abs(own.percent or 0.0) == max(abs(c.percent or 0.0) for c in same_way)
-        return "" if largest else "another row changed more"
+        most = abs(own.delta) == max(abs(c.delta) for c in same_way)
+        most = most or abs(own.percent or 0.0) == max(abs(c.percent or 0.0) for c in same_way)
+        least = abs(own.delta) in {min(abs(c.delta) for c in those) for those in (every, same_way)}
+        right = (most and extreme != "min") or (least and extreme != "max")
+        return "" if right else f"another row changed {'less' if extreme == 'min' else 'more'}"
     return ""
 
 

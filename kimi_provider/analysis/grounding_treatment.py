@@ -25,6 +25,7 @@ MARK = "[[~note:unverified]]"
 """Reserved: stands behind a sentence that a check objects to. No fact has such an id, the check refuses
 it in a model's text, and the reports print it as a visible note."""
 
+_KIND = ".kind"
 _END = ".!?\u2026"
 _OWN_SENTENCES = 3
 _ACTIONS: dict[Policy, Literal["dropped", "annotated", "warned"]] = {
@@ -56,21 +57,32 @@ def treated(
     :param repaired: what they had found in an earlier one, and the model has mended.
     :raises UngroundedError: if neither summary nor findings have a sentence left.
     """
+    undrawn = {f"{violation.where}.title" for violation in violations if violation.kind is Kind.CHART}
     by_place: dict[str, list[Violation]] = {}
     for violation in violations:
-        if violation.kind is not Kind.CHART:
+        if violation.kind is not Kind.CHART and violation.where not in undrawn:
             by_place.setdefault(violation.where, []).append(violation)
     texts = draft.texts()
     kept = {place: _text(texts[place], found, policy) for place, found in by_place.items()}
-    left = _with_texts(draft, kept, sheet)
+    for place, found in by_place.items():
+        if place.endswith(_KIND):
+            # Rules go by a finding's kind, and no reader sees it: it stays whole, or goes.
+            kept[place] = "" if any(_drops(v, policy) for v in found) else texts[place]
+    left = _with_texts(draft, kept | dict.fromkeys(undrawn, ""), sheet)
     said = _said(left)
     total = sum(len(sentences(text)) for text in said.values())
     marked = 0
     for place, found in by_place.items():
+        if place.endswith(_KIND):
+            continue
         stays = _objected(texts[place], [v for v in found if not _drops(v, policy)])
         marked += len(stays - _objected(texts[place], [v for v in found if _drops(v, policy)]))
     issues = [_issue(violation, "repaired") for violation in repaired]
-    issues += [_issue(v, _ACTIONS[policy.of(v.kind.check)]) for v in violations]
+    for violation in violations:
+        left_out = violation.where in undrawn
+        issues.append(
+            _issue(violation, "dropped" if left_out else _ACTIONS[policy.of(violation.kind.check)])
+        )
     score = 1.0 - min(marked, total) / total if total else 0.0
     grounding = Grounding(score=round(score, 4), sentences=total, issues=tuple(issues))
     return Treated(left, grounding)
@@ -130,7 +142,7 @@ def _text(text: str, found: Sequence[Violation], policy: GroundingPolicy) -> str
 
 def _said(draft: AnalysisDraft) -> dict[str, str]:
     places = draft.texts()
-    return {place: text for place, text in places.items() if text and not place.endswith(".kind")}
+    return {place: text for place, text in places.items() if text and not place.endswith(_KIND)}
 
 
 def _with_texts(draft: AnalysisDraft, texts: dict[str, str], sheet: FactSheet) -> AnalysisDraft:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from kimi_provider.analysis.grounding_directions import Objection
+from kimi_provider.analysis.grounding_kinds import Objection
 from kimi_provider.analysis.grounding_text import REFERENCE
 from kimi_provider.schemas import Unit
 
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from kimi_provider.analysis.grounding_index import FactIndex
     from kimi_provider.schemas import Fact, FactSheet
 
-_REPEATED = {
-    Unit.PERCENT: r"%|percent|per cent|procent\w*|proc\.",
-    Unit.MINUTES: r"minutes?|mins?|minut[ay]?|minutach|minutami",
-    Unit.SECONDS: r"seconds?|secs?|sekund[ay]?|sekundach",
-}
 _NAMES: Final[dict[str, str]] = {
     "percent": r"%|percent(?:age)?(?! points?)|per ?cent|pct|procent\w*|proc\b",
     "points": r"(?:percentage )?points?|pp\b|p\.p\.|punkt\w* procentow\w*|"
@@ -93,32 +88,72 @@ _OWN = {Unit.PERCENT: "percent", Unit.MINUTES: "minutes", Unit.SECONDS: "seconds
 def without_repeated_units(text: str, sheet: FactSheet) -> str:
     """Return the text without units right behind references, which print with their unit anyway.
 
-    Models write "[[delay]] minutes" out of habit, rules or no rules; it is not worth another turn.
+    Models write "[[delay]] minutes" and "$[[sales]]" out of habit, rules or no rules; it is not worth
+    another turn.
     """
-    units = {fact.id: _REPEATED.get(fact.unit, "") for fact in sheet.facts}
-    units |= {fact.id: re.escape(fact.unit_label) for fact in sheet.facts if fact.unit_label}
+    facts = {fact.id: fact for fact in sheet.facts}
     kept: list[str] = []
     at = 0
     for match in REFERENCE.finditer(text):
-        kept.append(text[at : match.end()])
+        fact = facts.get(match[1])
+        bare = match[2] == "number" and fact is not None and fact.unit is not Unit.PERCENT
+        before = text[at : match.start()]
         at = match.end()
-        unit = units.get(match[1])
-        repeated = unit and re.compile(rf"\s?(?:{unit})(?!\w)", re.IGNORECASE).match(text, at)
-        if repeated and match[2] != "number":
-            at = repeated.end()
+        if fact is not None and not bare:
+            sign = _BEFORE.search(before)
+            if sign and _currency(sign) == (fact.unit_label or "USD"):
+                before = before[: sign.start()]
+            at = _behind_repeated(text, at, fact)
+        kept += (before, match[0])
     return "".join((*kept, text[at:]))
+
+
+def _behind_repeated(text: str, at: int, fact: Fact) -> int:
+    """Return where a text goes on behind the unit that a fact prints with; where none stands, ``at``."""
+    label = fact.unit_label
+    own = label and re.compile(rf"\s?{re.escape(label)}(?!\w)", re.IGNORECASE).match(text, at)
+    if own:
+        return own.end()
+    unit = _UNIT.match(text, at + 1 if text[at : at + 1] in {" ", "\u00a0", "-"} else at)
+    prints = _printed(fact)
+    # "The [[share]] percentage" is a noun, and no unit.
+    if unit is None or prints is None or unit[0].casefold() == "percentage":
+        return at
+    return unit.end() if _kind(unit) == prints else at
+
+
+def _printed(fact: Fact) -> str | None:
+    """Return the name of the unit that a fact prints with, where it is one that is known."""
+    if fact.unit is Unit.PERCENT:
+        in_points = fact.change and not fact.id.endswith(".percent")
+        return "points" if in_points else "percent"
+    if fact.unit is Unit.CURRENCY:
+        return (fact.unit_label or "USD").upper()
+    found = _UNIT.match(fact.unit_label.strip()) if fact.unit_label else None
+    return _kind(found) if found else _OWN.get(fact.unit)
+
+
+def _kind(unit: re.Match[str]) -> str:
+    return _KEYS[int((unit.lastgroup or "u0")[1:])]
+
+
+def _currency(sign: re.Match[str]) -> str:
+    return _SIGNS.get(sign[1] or sign[2], sign[2])
 
 
 def units(text: str, index: FactIndex) -> Iterator[Objection]:
     """Return the units beside references that are not those of the cited facts."""
     for match in REFERENCE.finditer(text):
         fact = index.facts.get(match[1])
-        if fact is None or fact.unit in {Unit.TEXT, Unit.DATE}:
+        if fact is None:
+            continue
+        if match[2] == "percent" and fact.value is not None and not _in_percent(fact):
+            yield Objection(*match.span(), _instead_of_percent(fact, index))
+        if fact.unit in {Unit.TEXT, Unit.DATE}:
             continue
         sign = _BEFORE.search(text[max(0, match.start() - 5) : match.start()])
         if sign:
-            found = _SIGNS.get(sign[1] or sign[2], sign[2])
-            if not _fits(found, fact):
+            if not _fits(_currency(sign), fact):
                 yield Objection(match.start() - len(sign[0]), match.end(), _hint(fact))
             continue
         between = _BETWEEN.match(text, match.end())
@@ -129,7 +164,7 @@ def units(text: str, index: FactIndex) -> Iterator[Objection]:
             yield Objection(match.start(), noun.end(), _hint(fact))
         if unit is None:
             continue
-        kind = _KEYS[int((unit.lastgroup or "u0")[1:])]
+        kind = _kind(unit)
         if not _fits(kind, fact) and not _is_counted(unit[0], kind, fact):
             yield Objection(match.start(), unit.end(), _hint(fact))
 
@@ -148,8 +183,11 @@ def _fits(kind: str, fact: Fact) -> bool:
         return kind in _CURRENCIES and (not label or label.upper() == kind)
     if fact.unit is Unit.OTHER or label:
         found = _UNIT.match(label)
-        known = _KEYS[int((found.lastgroup or "u0")[1:])] if found else None
-        return known is None or known == kind or (kind == "degrees" and known in _DEGREES)
+        known = _kind(found) if found else None
+        if known is None:
+            # "Mbit/s" is no second; "h", "pts" and "bed days" may be what is written out.
+            return not label or kind == "points" or kind[0] == label[0].casefold() or kind[:3] in label
+        return known == kind or (kind == "degrees" and known in _DEGREES)
     return _OWN.get(fact.unit) == kind
 
 
@@ -164,3 +202,17 @@ def _is_counted(word: str, kind: str, fact: Fact) -> bool:
 def _hint(fact: Fact) -> str:
     own = fact.unit_label or fact.unit.value
     return f"the fact is in {own}, and prints with its unit"
+
+
+def _in_percent(fact: Fact) -> bool:
+    return fact.unit is Unit.PERCENT or (fact.change and fact.id.endswith(".percent"))
+
+
+def _instead_of_percent(fact: Fact, index: FactIndex) -> str:
+    """Say what a fact is in, and which facts are its change in percent."""
+    base = fact.id.rpartition(".")[0] if fact.id.endswith(".delta") else fact.id
+    percents = [
+        name for c in fact.comparisons if (name := f"{fact.id}.{c.id}.percent") in index.facts
+    ] or [name for name in (f"{base}.percent",) if name in index.facts]
+    instead = f"; its change in percent is {' or '.join(f'[[{name}]]' for name in percents)}"
+    return f"{_hint(fact)}{instead if percents else ''}"

@@ -59,7 +59,7 @@ ADJACENT_ONLY: Final = word_set("""
     additional extra
     more less fewer up down above below beneath longer shorter larger smaller bigger greater cut
     costlier pricier dearer hotter warmer busier fuller stronger cheaper colder cooler quieter
-    emptier weaker sooner better worse
+    emptier weaker sooner better worse faster quicker swifter speedier slower
     shot heavier lighter lower slow under
 """)
 """Words that claim a change only right beside a figure, or behind a verb of being or moving."""
@@ -152,7 +152,7 @@ HISTORY: Final = (
 SCOPES: Final = (
     r"ever|on record|in (?:(?:\w+['\u2019]s |the |its |our |\w+ ){0,2}(?:history|memory)|years|decades|months|weeks)|(?:of|in|this|so far this) "
     r"(?:the |this |past |last |current )*(?:year|month|decade|season|quarter|century|winter|summer|spring|"
-    r"autumn)|since|(?:year|month|decade|season|quarter)['\u2019]s|to date|yet(?=\s*(?:[.,;!?)]|$))|so far|in (?:a|over a|more than a) "
+    r"autumn)(?! (?:before|earlier|ago|prior))|since|(?:year|month|decade|season|quarter)['\u2019]s|to date|yet(?=\s*(?:[.,;!?)]|$))|so far|in (?:a|over a|more than a) "
     r"(?:long time|while|year|decade|month)"
 )
 

@@ -55,15 +55,15 @@ PRONOUNS: Final = word_set("""
     to ten ta one on ona ono który która które co
 """)
 
-MAXIMUM: Final = r"najwyższ\w+|największ\w+|najwięcej|najdłuż\w+|maksymaln\w+|maksimum"
-MINIMUM: Final = r"najniższ\w+|najmniejsz\w+|najmniej|najkrót\w+|minimaln\w+|minimum"
+MAXIMUM: Final = r"najwyższ\w+|największ\w+|najwięcej|najdłuż\w+|najczęstsz\w+|maksymaln\w+|maksimum"
+MINIMUM: Final = r"najniższ\w+|najmniejsz\w+|najmniej|najkrót\w+|najrzadsz\w+|minimaln\w+|minimum"
 SLOWEST: Final = r"najwolniej\w*|najpowolniej\w*"
 FASTEST: Final = r"najszyb\w+"
 BEST: Final = r"najlep\w+"
 WORST: Final = r"najgor\w+"
 EXTREME: Final = r"naj\w{4,}(?:szy|sza|sze|szą|szego|szej|szemu|szym|szymi|szych|si|iej|ej)"
 NO_SUPERLATIVES: Final = frozenset(["najpierw", "najwyżej", "najprawdopodobniej", "najczęściej"])
-NO_RANKING: Final = r"naj(?:ważn|pilniej|bliż|nows|now|wcześ|późn|prawd|prost|częś|istotn|star)\w*"
+NO_RANKING: Final = r"naj(?:ważn|pilniej|bliż|nows|now|wcześ|późn|prawd|prost|istotn|star)\w*"
 CHANGES: Final = r"(?:zmian|wzrost|spad|skok|ruch|popraw|pogorsz|przyrost|różnic)\w*"
 HISTORY: Final = (
     r"rekord(?!ów\b|y\b|ami\b|ach\b)\w*|w historii|historyczn\w+ (?:minim|maksim|rekord|szczyt|dno|poziom)\w*|"

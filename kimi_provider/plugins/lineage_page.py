@@ -85,6 +85,7 @@ def _facts(place: Place, analysis: Analysis) -> dict[str, Fact]:
 
 def _read(analysis: Analysis, facts: dict[str, Fact]) -> tuple[list[tuple[str, list[Part]]], list[Note]]:
     from kimi_provider.analysis.audit import texts_of
+    from kimi_provider.analysis.grounding_treatment import MARK
     from kimi_provider.exceptions import ConfigurationError
     from kimi_provider.reports.format import Formatter, Style
 
@@ -95,8 +96,9 @@ def _read(analysis: Analysis, facts: dict[str, Fact]) -> tuple[list[tuple[str, l
     notes: dict[str, Note] = {}
     queries: dict[str, int] = {}
     texts = []
-    for where, text in texts_of(analysis).items():
-        parts, end = [], 0
+    note = f"({formatter.words['unverified']})"
+    for where, marked in texts_of(analysis).items():
+        text, parts, end = marked.replace(MARK, note), [], 0
         for match in _REFERENCE.finditer(text):
             parts.append(Part(text[end : match.start()]))
             end = match.end()

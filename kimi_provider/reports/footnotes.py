@@ -25,6 +25,7 @@ def footnotes(analysis: Analysis, prose: Prose) -> tuple[tuple[Footnote, ...], t
     for finding in sorted(analysis.findings, key=lambda f: f.severity.rank, reverse=True):
         texts += [finding.title, finding.detail]
     texts += analysis.actions
+    texts += (chart.title for chart in analysis.charts)
     queries: dict[tuple[str, tuple[tuple[str, str], ...]], Query] = {}
 
     def query(lineage: Lineage) -> int:

@@ -186,18 +186,55 @@ def test_a_direction_against_the_sign_is_found(sheet, text):
 
 def test_a_unit_that_the_figure_prints_anyway_is_dropped():
     lineage = Lineage(sql="SELECT 1")
-    units = {"late": Unit.MINUTES, "share": Unit.PERCENT, "n": Unit.COUNT, "wind": Unit.OTHER}
-    facts = [
-        Fact(id=name, label=name, value=Decimal(1), unit=unit, lineage=lineage)
-        for name, unit in units.items()
-    ]
-    facts[-1] = facts[-1].model_copy(update={"unit_label": "mph"})
-    said = "[[late]] minutes, [[late]]-minute, [[share]]% [[share]] percentage [[n]] hours [[wind]] mph."
-    kept = "[[late]], [[late]]-minute, [[share]] [[share]] percentage [[n]] hours [[wind]]."
-    assert without_repeated_units(said, FactSheet(facts=tuple(facts))) == kept
-    assert without_repeated_units("[[late|number]] minutes", FactSheet(facts=tuple(facts))) == (
-        "[[late|number]] minutes"
+    units = {
+        "late": (Unit.MINUTES, None),
+        "share": (Unit.PERCENT, None),
+        "share.d.delta": (Unit.PERCENT, None),
+        "n": (Unit.COUNT, None),
+        "wind": (Unit.OTHER, "mph"),
+        "sales": (Unit.CURRENCY, "EUR"),
+        "seats": (Unit.OTHER, "seats"),
+    }
+    facts = tuple(
+        Fact(
+            id=name,
+            label=name,
+            value=Decimal(1),
+            unit=unit,
+            unit_label=label,
+            change=name.endswith(".delta"),
+            lineage=lineage,
+        )
+        for name, (unit, label) in units.items()
     )
+    for said, kept in {
+        "[[late]] minutes, [[late]]-minute delays": "[[late]], [[late]] delays",
+        "[[late|number]] minutes": "[[late|number]] minutes",
+        "[[share]]% [[share|number]] per cent": "[[share]] [[share|number]]",
+        "The [[share]] percentage": "The [[share]] percentage",
+        "[[share.d.delta]] percentage points": "[[share.d.delta]]",
+        "[[n]] hours, [[n]] minutes": "[[n]] hours, [[n]] minutes",
+        "[[wind]] mph, [[wind]] miles per hour": "[[wind]], [[wind]]",
+        "\u20ac[[sales]], EUR [[sales]], [[sales]] euros": "[[sales]], [[sales]], [[sales]]",
+        "\u20ac[[sales|number]]": "\u20ac[[sales|number]]",
+        "[[seats]] seats, [[seats]] hours": "[[seats]], [[seats]] hours",
+    }.items():
+        assert without_repeated_units(said, FactSheet(facts=facts)) == kept
+
+
+@pytest.mark.parametrize(
+    ("said", "way_out"),
+    [
+        ("day.delay|percent", "[[day.delay.day_before.percent]]"),
+        ("day.delay.day_before.delta|percent", "[[day.delay.day_before.percent]]"),
+        ("total|percent", "the fact is in"),
+    ],
+)
+def test_a_percent_is_asked_for_only_of_what_is_one(sheet, said, way_out):
+    (found,) = check(draft(f"It was [[{said}]]."), sheet)
+    assert found.kind is Kind.UNIT
+    assert way_out in found.hint
+    assert not check(draft("It was [[day.delay.day_before.percent|percent]]."), sheet)
 
 
 # --- charts ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from kimi_provider.analysis.grounding import check
 from kimi_provider.analysis.grounding_policy import GroundingPolicy, Policy
 from kimi_provider.analysis.grounding_treatment import MARK, treated
 from kimi_provider.exceptions import ConfigurationError, UngroundedError
-from kimi_provider.schemas import Analysis, Usage
+from kimi_provider.schemas import Analysis, ChartRequest, Usage
 
 LIE = "There were 12345 of them."
 TRUE = "Flights fell to [[day.flights]]."
@@ -64,6 +64,37 @@ def test_a_finding_goes_with_its_title_and_a_headline_becomes_a_fact(sheet):
     assert check(done.draft, sheet) == ()
 
 
+@pytest.mark.parametrize(("policy", "kind"), [("annotate", "delay 9"), ("strict", "observation")])
+def test_a_kind_is_never_marked_and_never_a_sentence(sheet, policy, kind):
+    findings = [finding("Delays", TRUE) | {"kind": "delay 9"}]
+    done = treat(draft(TRUE, findings=findings), sheet, default=policy)
+    assert done.draft.findings[0].kind == kind
+    assert (done.grounding.score, done.grounding.sentences) == (1.0, 4)
+
+
+def test_a_kind_holds_no_figure(sheet):
+    findings = [finding("Delays", TRUE) | {"kind": "[[total]] delays"}]
+    done = treat(draft(TRUE, findings=findings), sheet, default="warn")
+    assert done.draft.findings[0].kind == "observation"
+
+
+def test_every_sentence_that_a_reader_sees_is_rewritten():
+    chart = {"title": "c", "kind": "bar", "table": "t", "x": "x", "y": "y"}
+    written = draft("s", headline="h", findings=[finding("t", "d")], actions=["a"], charts=[chart])
+    texts = written.rewritten(str.upper).texts()
+    assert [t for where, t in texts.items() if not where.endswith("kind")] == [*"HSTDAC"]
+
+
+def test_a_chart_that_cannot_be_drawn_does_not_count(sheet):
+    chart = {"title": "Some 77 more", "kind": "bar", "table": "none", "x": "a", "y": "b"}
+    done = treat(draft(TRUE, charts=[chart]), sheet, default="warn")
+    assert (done.draft.charts, done.grounding.score, done.grounding.sentences) == ((), 1.0, 2)
+    assert {(i.kind, i.action) for i in done.grounding.issues} == {
+        ("digit", "dropped"),
+        ("chart", "dropped"),
+    }
+
+
 def test_an_answer_of_which_nothing_is_left_fails(sheet):
     with pytest.raises(UngroundedError, match="no sentence"):
         treat(draft(LIE), sheet)
@@ -90,6 +121,7 @@ def test_the_audit_leads_from_each_sentence_to_the_sql(sheet, tmp_path):
         headline=done.draft.headline,
         summary=done.draft.summary,
         findings=(),
+        charts=(ChartRequest(title="Of [[total]]", kind="bar", table="t", x="x", y="y"),),
         facts=sheet.facts,
         facts_uri="f",
         trace_uri="t",
@@ -108,7 +140,7 @@ def test_the_audit_leads_from_each_sentence_to_the_sql(sheet, tmp_path):
     )
     write_audit(tmp_path / "audit.json", record)
     read = json.loads((tmp_path / "audit.json").read_text())
-    assert [s["footnotes"] for s in read["sentences"]] == [[1], [2], [2, 3]]
+    assert [s["footnotes"] for s in read["sentences"]] == [[1], [2], [2, 3], [3]]
     assert [n["fact"] for n in read["footnotes"]] == ["day.delay", "day.flights", "total"]
     assert {n["sql"] for n in read["footnotes"]} == {"SELECT 1"}
     assert (read["repairs"], read["request_ids"], read["template"]["name"]) == (1, ["r1"], "mine")

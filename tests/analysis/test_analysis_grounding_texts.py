@@ -12,10 +12,24 @@ import yaml
 from kimi_provider.analysis.cells import name_slug
 from kimi_provider.analysis.draft import AnalysisDraft
 from kimi_provider.analysis.grounding import Violation, check
+from kimi_provider.analysis.grounding_index import FactIndex
+from kimi_provider.analysis.grounding_text import sentences
 from kimi_provider.schemas import Comparison, Fact, FactSheet, FactTable, Lineage, TableColumn, Unit
 
 TEXTS = Path(__file__).parent / "texts"
-SETS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")
+SETS = (
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+)
 LINEAGE = Lineage(sql="SELECT 1")
 MOST_FALSE_ALARMS = 0.02
 LEAST_CAUGHT = 0.98
@@ -155,6 +169,15 @@ def texts(name: str) -> tuple[Text, ...]:
         )
         for text in those
     )
+
+
+def test_what_a_sentence_names_stands_in_the_order_of_the_sheet():
+    for text in (*texts("tenth"), *texts("eleventh")):
+        sheet, _ = sheet_of(text.sheet)
+        index, places = FactIndex(sheet), {fact.id: n for n, fact in enumerate(sheet.facts)}
+        for sentence in sentences(text.text):
+            named = [places[fact.id] for fact in index.called(sentence.tokens)]
+            assert named == sorted(named)
 
 
 @pytest.mark.parametrize("name", SETS)

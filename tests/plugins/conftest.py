@@ -120,7 +120,7 @@ def left_behind(root):
     }  # fmt: skip
     analysis = {
         "headline": f"[[day.flights]] flights {TRICK}",
-        "summary": f"Nothing of [[gone.fact]] {TRICK}",
+        "summary": f"Nothing of [[gone.fact]] {TRICK} [[~note:unverified]].",
         "findings": [{"title": TRICK, "detail": "[[day.flights]]", "severity": "critical"}],
         "facts": [fact],
         "facts_uri": "file:///etc/passwd",

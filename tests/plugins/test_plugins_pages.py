@@ -219,6 +219,8 @@ def test_a_figure_leads_to_its_query_and_its_source(ask):
     assert "SELECT 1 --" in page
     assert "7,013 rows" in page
     assert '<span class="unknown">[[gone.fact]]</span>' in page
+    assert "not verified" in page
+    assert "~note" not in page
 
 
 def test_costs_are_summed_once_and_held_against_the_budget(ask):

@@ -8,6 +8,7 @@ from kimi_provider.reports.compose import Frame, compose
 from kimi_provider.reports.fit import Length, fitted
 from kimi_provider.reports.format import Formatter
 from kimi_provider.reports.prose import Prose
+from kimi_provider.schemas import ChartRequest
 
 NOW = datetime(2013, 2, 9, 11, 0, tzinfo=UTC)
 
@@ -163,3 +164,18 @@ def test_any_brand_color_reads(accent):
 def test_a_brand_color_must_be_one():
     with pytest.raises(ConfigurationError, match="#rrggbb"):
         Brand(accent="red;}body{display:none")
+
+
+def test_each_cited_figure_leads_to_its_query_in_titles_of_charts_too(make, composed):
+    facts = [make.fact("a", 10, label="A"), make.fact("b", 0.5, "percent", label="B")]
+    charts = [ChartRequest(title="Of [[b]]", kind="bar", table="t", x="x", y="y")]
+    analysis = make.analysis(
+        headline="No figure", summary="It is [[a]]. So be it.", findings=(), charts=charts
+    )
+    document = composed(analysis, make.sheet(facts))
+    notes = [
+        (note.number, note.sentence, [(f.label, f.value, f.query) for f in note.figures])
+        for note in document.footnotes
+    ]
+    assert notes == [(1, "It is 10.", [("A", "10", 1)]), (2, "Of 50.0%", [("B", "50.0%", 1)])]
+    assert [query.sql for query in document.queries] == [facts[0].lineage.sql]
