@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kimi_provider.cli.results import last_analysis
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.recipes import FILE as RECIPE_FILE
 from kimi_provider.hooks.recipes import ReportRecipe
@@ -93,6 +92,8 @@ def _templates(folders: tuple[Path, ...]) -> list[str]:
 
 
 def _of_dag(dag_id: str, task_id: str | None, template: str | None, locale: str | None) -> ReportSource:
+    # Airflow's tables take long to load, and sample data need none.
+    from kimi_provider.cli.results import last_analysis
     from kimi_provider.hooks.making import sheet_of
 
     dag, file = _dag(dag_id)
