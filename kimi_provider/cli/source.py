@@ -192,7 +192,8 @@ def _is_filled_in(value: Any) -> bool:
 
 def _last_recipe(task_id: str, place: Returned) -> ReportRecipe | None:
     """Return what the last run's report was drawn by, ``None`` where that is not known."""
-    folder = instance_folder(place.dag_id, place.run_id, task_id)
+    # Of a slice, the report has the index that its analysis has.
+    folder = instance_folder(place.dag_id, place.run_id, task_id, place.map_index)
     try:
         return ReportRecipe.model_validate_json(read_text(folder / RECIPE_FILE))
     except (FileNotFoundError, ValueError):

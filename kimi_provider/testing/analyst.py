@@ -50,7 +50,7 @@ _FOLLOW_UPS = (
 )
 _ROWS = (
     "Start with {row}: go through its {name} with those responsible.",
-    "Then do the same for {row} and its {name}.",
+    "Ask {row} what explains its {name}.",
 )
 
 Finding = dict[str, str]

@@ -44,7 +44,7 @@ _FOLLOW_UPS = (
 )
 _ROWS = (
     "Zacząć od: {row}; przejrzeć z odpowiedzialnymi ({name}).",
-    "Potem zrobić to samo: {row} ({name}).",
+    "Sprawdzić, skąd taki wynik: {row} ({name}).",
 )
 
 Finding = dict[str, str]
