@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kimi_provider.cli.results import last_analysis
 from kimi_provider.exceptions import ConfigurationError
 from kimi_provider.hooks.recipes import FILE as RECIPE_FILE
 from kimi_provider.hooks.recipes import ReportRecipe
@@ -93,6 +92,8 @@ def _templates(folders: tuple[Path, ...]) -> list[str]:
 
 
 def _of_dag(dag_id: str, task_id: str | None, template: str | None, locale: str | None) -> ReportSource:
+    # Airflow's tables take long to load, and sample data need none.
+    from kimi_provider.cli.results import last_analysis
     from kimi_provider.hooks.making import sheet_of
 
     dag, file = _dag(dag_id)
@@ -191,7 +192,8 @@ def _is_filled_in(value: Any) -> bool:
 
 def _last_recipe(task_id: str, place: Returned) -> ReportRecipe | None:
     """Return what the last run's report was drawn by, ``None`` where that is not known."""
-    folder = instance_folder(place.dag_id, place.run_id, task_id)
+    # Of a slice, the report has the index that its analysis has.
+    folder = instance_folder(place.dag_id, place.run_id, task_id, place.map_index)
     try:
         return ReportRecipe.model_validate_json(read_text(folder / RECIPE_FILE))
     except (FileNotFoundError, ValueError):

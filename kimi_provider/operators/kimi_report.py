@@ -81,12 +81,13 @@ def kimi_report(
     :param locale: how numbers and dates are written. (templated)
     :param timezone: IANA name of the zone in which times are shown. (templated)
     :param formats: files to attach, any of ``pdf``, ``xlsx``, ``csv``. (templated)
-    :param brand: name, colors, logo and font.
+    :param brand: name, colors, logo and font; of the alert's own mails too, where ``settings`` has none.
     :param rules: any of them firing tells: rules, expressions (``day.cancelled_share > 10%``), or
         ``always``.
     :param require_approval: whether a person approves the mail before it leaves; see
         :class:`~kimi_provider.operators.alert.AlertOperator`.
-    :param settings: repeats, routes and receivers of the alert.
+    :param settings: repeats, routes and receivers of the alert. Without it, its own mails are written in
+        the report's locale and time zone.
     :param slice_by: a column; each of its values gets a report of its own, by dynamic task mapping. See
         :mod:`kimi_provider.operators.slices`.
     :param ask: with ``slice_by``: whether the model is asked for ``each`` slice, or ``once`` for all.
@@ -151,7 +152,7 @@ def kimi_report(
         alert={
             "rules": [_rule(one) for one in rules],
             "require_approval": require_approval,
-            "settings": settings,
+            "settings": _settled(settings, brand=brand, locale=locale, timezone=timezone),
             "sendgrid_conn_id": sendgrid_conn_id,
             **(alert or {}),
         },
@@ -165,6 +166,21 @@ def kimi_report(
     with TaskGroup(group_id) as group:
         chain.build(sources, to=to, title=title, slicing=slicing)
     return group
+
+
+def _settled(
+    settings: AlertSettings | None, *, brand: Brand | None, locale: str, timezone: str
+) -> AlertSettings:
+    """Let mails that come without a report look as it does, where they are not told otherwise."""
+    from dataclasses import replace
+
+    from kimi_provider.alerts.settings import AlertSettings
+
+    if settings is not None:
+        return settings if settings.brand else replace(settings, brand=brand)
+    # What Airflow fills in at a run is not known here.
+    known = ["" if "{" in text else text for text in (locale, timezone)]
+    return AlertSettings(brand=brand, locale=known[0] or "en", timezone=known[1] or "UTC")
 
 
 class _Chain:

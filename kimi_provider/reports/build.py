@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    import jinja2
+
     from kimi_provider.reports.document import ChartBlock, Document, Picture
     from kimi_provider.schemas import Analysis, ChartRequest, FactSheet
     from kimi_provider.storage import StoragePath
@@ -134,13 +136,13 @@ def _render(
         notes=failures,
     )
     files, not_made = workshop.make(document, formats, name)
-    mail, html = _mail(document, workshop, [file.name for file in files], not_made)
+    env = environment(workshop.search_path)
+    mail, html = _mail(document, workshop, env, [file.name for file in files], not_made)
     made = {file.name for file in files}
     files += workshop.tables(
         table for table in document.data if table.name in mail.cut and f"{table.name}.csv" not in made
     )
     page = fitted(document, formatter, PAGE, notes=not_made, attached=[file.name for file in files])
-    env = environment(workshop.search_path)
     context = {"brand": brand, "words": formatter.words}
     page_html = inline_styles(
         render(env, f"{workshop.template}.html.j2", {**context, "doc": page, "medium": "page"})
@@ -162,10 +164,13 @@ def _render(
 
 
 def _mail(
-    document: Document, workshop: Workshop, attached: Sequence[str], notes: Sequence[str]
+    document: Document,
+    workshop: Workshop,
+    env: jinja2.Environment,
+    attached: Sequence[str],
+    notes: Sequence[str],
 ) -> tuple[Document, str]:
     """Render the mail, ever shorter until it is small enough."""
-    env = environment(workshop.search_path)
     words = workshop.formatter.words
     size = 0
     for length in LENGTHS:

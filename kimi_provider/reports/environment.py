@@ -11,7 +11,7 @@ import textwrap
 import traceback
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jinja2
 from jinja2.exceptions import SecurityError
@@ -20,13 +20,20 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 
 from kimi_provider.exceptions import RenderError, TemplateError
+from kimi_provider.reports.folders import Folders, plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _PLAIN_TEXT = ".txt.j2"
 # Each makes gigabytes out of a few characters.
-_UNBOUNDED_FILTERS = ("center", "format", "indent", "tojson")
+_UNBOUNDED_FILTERS = {
+    "center": "'aligned' sets rows in columns",
+    "format": "what the document prints is formatted, and 'round' rounds",
+    "indent": "'wrapped(76, first, rest)' indents",
+    "tojson": "what the document has are texts that print as they are",
+}
+_NO_FILTER = re.compile(r"No filter named '([^']+)'( found)?\.")
 _LARGEST_BATCH = 1000
 _UNBOUNDED_METHODS = frozenset(
     {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"}
@@ -67,6 +74,10 @@ class _Environment(ImmutableSandboxedEnvironment):
         padding = isinstance(obj, str) and attr in _UNBOUNDED_METHODS
         return not padding and super().is_safe_attribute(obj, attr, value)
 
+    def join_path(self, template: str, parent: str) -> str:
+        """Let a template reach the one that it stands in for, by their name."""
+        return cast("Folders", self.loader).named_in(self, template, parent)
+
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:  # noqa: ARG002 — Jinja's signature
         """Leave ``str.format`` to :meth:`is_safe_attribute`, which refuses it."""
         return None
@@ -75,10 +86,11 @@ class _Environment(ImmutableSandboxedEnvironment):
 def environment(search_path: Sequence[Path]) -> jinja2.Environment:
     """Return the environment over folders of templates; the first that has a name wins.
 
+    Inside of a template its own name means the one that it stands in for.
     HTML is escaped by itself; a template named ``*.txt.j2`` makes plain text, which is not.
     """
     env = _Environment(
-        loader=jinja2.FileSystemLoader(search_path),
+        loader=Folders(search_path),
         autoescape=lambda name: not (name or "").endswith(_PLAIN_TEXT),
         undefined=_Undefined,
         trim_blocks=True,
@@ -122,15 +134,36 @@ def render(
             f"There is no template {error.name!r}. Templates there are: {there}."
         ) from error
     except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(f"Template {error.name!r}, line {error.lineno}: {error.message}") from error
+        wrong = plain_name(error.name or name)
+        said = _explained(env, str(error.message))
+        raise TemplateError(f"Template {wrong!r}, line {error.lineno}: {said}") from error
+    except RecursionError:
+        raise TemplateError(
+            f"Template {name!r} extends, includes or calls itself without end."
+        ) from None
     except jinja2.UndefinedError as error:
         names = ", ".join(sorted(context))
         raise TemplateError(
             f"{_place(error, name)} {error.message}. Names at the top: {names}."
         ) from error
     except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-        raise TemplateError(f"{_place(error, name)} {error}") from error
+        said = _explained(env, str(error))
+        raise TemplateError(f"{_place(error, name)} {said}") from error
     return "".join(parts)
+
+
+def _explained(env: jinja2.Environment, message: str) -> str:
+    """Say what there is in place of a filter that is not there."""
+    found = _NO_FILTER.fullmatch(message)
+    if found is None:
+        return message
+    name = found[1]
+    if name in _UNBOUNDED_FILTERS:
+        return (
+            f"No filter named {name!r} here: it makes gigabytes out of a few characters. In its place: "
+            f"{_UNBOUNDED_FILTERS[name]}."
+        )
+    return f"No filter named {name!r}. Filters there are: {', '.join(sorted(env.filters))}."
 
 
 def _place(error: BaseException, name: str) -> str:

@@ -11,6 +11,7 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from kimi_provider.exceptions import RenderError
@@ -134,8 +135,6 @@ def png(
     :param size: its width in units, and in CSS pixels; the picture has twice the pixels.
     :raises RenderError: if the chart library refuses it.
     """
-    import vl_convert
-
     units, width = size
     family = f"{font}, {_FONT}" if font else _FONT
     text = {"labelFont": family, "titleFont": family, "labelColor": INK, "titleColor": SOFT_INK}
@@ -157,8 +156,16 @@ def png(
             "text": {"font": family, "fontSize": 12},
         },
     }
+    return _drawn(json.dumps(spec), 2 * width / units)
+
+
+@lru_cache(maxsize=64)
+def _drawn(spec: str, scale: float) -> bytes:
+    """Draw a specification; once, since a preview draws the same at each save."""
+    import vl_convert
+
     try:
-        picture = vl_convert.vegalite_to_png(spec, scale=2 * width / units, allowed_base_urls=[])
+        picture = vl_convert.vegalite_to_png(spec, scale=scale, allowed_base_urls=[])
     except ValueError as error:
         raise RenderError("the chart library refused it") from error
     return _packed(picture)

@@ -299,7 +299,8 @@ def _period(count: int, marked: set[int]) -> list[dict[str, Any]]:
     return [
         {
             "transform": [{"filter": "datum.period"}],
-            "mark": {"type": "rule", "strokeWidth": max(6, wide * 0.9), "color": GRID, "opacity": 1},
+            # Not a thick rule, for whose ends the library would leave half its width free above it.
+            "mark": {"type": "bar", "width": max(6, wide * 0.9), "color": GRID, "opacity": 1},
             "encoding": {"y": {"value": 0}, "y2": {"value": "height"}},
         },
     ]

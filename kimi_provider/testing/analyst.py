@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kimi_provider.testing import analyst_pl
 from kimi_provider.testing.wording import (
+    chosen,
     cite,
     compared,
     humanize,
@@ -16,6 +17,7 @@ from kimi_provider.testing.wording import (
     moved,
     name_of,
     period_of,
+    plain,
     row_of,
 )
 
@@ -36,6 +38,21 @@ _LARGEST_PERCENT = 10.0  # as a fraction
 _SHORT_WORD = 5  # letters; "share" and "rate" name no subject
 _TIME_WORDS = ("date", "day", "hour", "week", "month", "year", "time", "quarter")
 
+_GOOD_NEWS = ("That is an improvement.", "That is good news.", "That is the right direction for it.")
+_BAD_NEWS = (
+    "That is the wrong direction for this figure.",
+    "That is bad news.",
+    "It should be going the other way.",
+)
+_FOLLOW_UPS = (
+    "Find out what is behind the change in {name}, and name who follows it up.",
+    "Ask those who own {name} what moved it, and what they will do about it.",
+)
+_ROWS = (
+    "Start with {row}: go through its {name} with those responsible.",
+    "Ask {row} what explains its {name}.",
+)
+
 Finding = dict[str, str]
 
 
@@ -47,10 +64,12 @@ def write_analysis(brief: Brief) -> dict[str, Any]:
             key=lambda line: (-_RANK[severity_of(line)], -min(line.baselines[0].size, 3.0)),
         )
     )[:_MAX_MOVERS]
-    rankings = _rankings(brief.tables)
+    labeled = _rankings(brief.tables)
+    rankings = [cells for _, cells in labeled]
     if brief.language == "pl":
         return _in_polish(brief, movers, rankings)
-    findings = [_movement(line) for line in movers] + [_ranking(column) for column in rankings]
+    findings = [_movement(line, at) for at, line in enumerate(movers)]
+    findings += [_ranking(cells, label) for label, cells in labeled]
     told = {line.id for line in movers}
     for line in brief.figures:
         if len(findings) >= _MIN_FINDINGS:
@@ -67,7 +86,7 @@ def write_analysis(brief: Brief) -> dict[str, Any]:
 
 
 def _in_polish(brief: Brief, movers: list[Line], rankings: list[list[Line]]) -> dict[str, Any]:
-    findings = [analyst_pl.movement(line, severity_of(line)) for line in movers]
+    findings = [analyst_pl.movement(line, severity_of(line), at) for at, line in enumerate(movers)]
     findings += [
         analyst_pl.ranking(cells, "warning" if severity_of(cells[0]) != "info" else "info")
         for cells in rankings
@@ -130,8 +149,9 @@ def severity_of(line: Line) -> str:
     return "warning" if change.size >= _WARNING and points >= _WARNING_POINTS else "info"
 
 
-def _change_clause(line: Line, change: Baseline) -> str:
-    clause = f"{moved(change)} to {cite(line)}, from {cite(line, change.id)} {period_of(change.id)}"
+def _change_clause(line: Line, at: int) -> str:
+    change = line.baselines[0]
+    clause = f"{moved(change, at)} to {cite(line)}, from {cite(line, change.id)} {period_of(change.id)}"
     # The relative change of a share misleads, and one of thousands of percent says nothing.
     telling = change.percent is not None and abs(change.percent) < _LARGEST_PERCENT
     if telling and line.unit != "percent":
@@ -139,26 +159,38 @@ def _change_clause(line: Line, change: Baseline) -> str:
     return clause
 
 
-def _movement(line: Line) -> Finding:
+def _movement(line: Line, at: int) -> Finding:
     change, *others = line.baselines
     name = name_of(line)
-    sentences = [f"{name} {_change_clause(line, change)}."]
+    sentences = [f"{name} {_change_clause(line, at)}."]
     if line.good in {"up", "down"}:
         better = (change.delta > 0) == (line.good == "up")
-        sentences.append(
-            "That is an improvement." if better else "That is the wrong direction for this figure."
-        )
-    sentences += [
-        f"Compared with {period_of(other.id)}, when it stood at {cite(line, other.id)},"
-        f" it is {compared(other)}."
-        for other in others
-    ]
+        sentences.append(chosen(_GOOD_NEWS if better else _BAD_NEWS, at))
+    sentences += [_also(line, other, at) for other in others]
     return {
-        "title": f"{name} {moved(change)}",
+        "title": f"{name} {moved(change, at)}",
         "detail": " ".join(sentences),
         "severity": severity_of(line),
         "kind": "change",
     }
+
+
+def _also(line: Line, other: Baseline, at: int) -> str:
+    """Compare a figure with something else, too."""
+    then, when = cite(line, other.id), period_of(other.id)
+    if not other.delta:
+        return f"It is the same as {when}, at {then}."
+    way = compared(other)
+    return chosen(
+        (
+            f"It is {way} than {when}, too, when it stood at {then}."
+            if (other.delta > 0) == (line.baselines[0].delta > 0)
+            else f"It is {way} than {when}, though, when it stood at {then}.",
+            f"Against {when}, at {then}, it is {way}.",
+            f"It stood at {then} {when}, so it is {way} than then.",
+        ),
+        at,
+    )
 
 
 def _standing(line: Line) -> Finding:
@@ -170,15 +202,20 @@ def _standing(line: Line) -> Finding:
     return {"title": f"{name} in view", "detail": detail, "severity": "info", "kind": "level"}
 
 
-def _rankings(tables: list[Table]) -> list[list[Line]]:
-    """Choose the columns worth a finding, each with its rows ordered from worst or largest."""
+def _rankings(tables: list[Table]) -> list[tuple[str, list[Line]]]:
+    """Choose the columns worth a finding, each with its table and rows from worst or largest on.
+
+    Rows that have a name come first: the days of a table have none that prose could use.
+    """
     found = []
     for table in tables:
         columns = [[c for c in cells if c.value is not None] for cells in table.columns.values()]
         columns = [cells for cells in columns if len({cell.value for cell in cells}) > 1]
         if columns:
             cells = min(columns, key=lambda cells: cells[0].good not in {"up", "down"})
-            found.append(sorted(cells, key=lambda c: c.value or 0.0, reverse=cells[0].good != "up"))
+            ordered = sorted(cells, key=lambda c: c.value or 0.0, reverse=cells[0].good != "up")
+            found.append((table.label, ordered))
+    found.sort(key=lambda one: row_of(one[1][0]) is None)
     return found[:_MAX_RANKINGS]
 
 
@@ -195,24 +232,25 @@ def _ranking_clause(cells: list[Line]) -> str:
     return f"{row} had the {_extremes(cells)[0]} {name}, at {cite(top)}"
 
 
-def _ranking(cells: list[Line]) -> Finding:
+def _ranking(cells: list[Line], label: str) -> Finding:
     top, bottom = cells[0], cells[-1]
     row, other = row_of(top), row_of(bottom)
     first, last = _extremes(cells)
     name = inside(name_of(top))
     sentences = [f"{_ranking_clause(cells)}."]
     if row and other:
-        sentences.append(f"At the other end, {other} had the {last}, at {cite(bottom)}.")
+        sentences.append(f"At the other end is {other} with the {last}, {cite(bottom)}.")
     if row and top.baselines:
         change = top.baselines[0]
         sentences.append(
-            f"For {row} the figure is {compared(change)} than it was {period_of(change.id)}, at"
-            f" {cite(top, change.id)}."
+            f"{row} stood at {cite(top, change.id)} {period_of(change.id)}."
             if change.delta
             else f"For {row} nothing changed from {period_of(change.id)}."
         )
+    by = plain(label) or ""
+    across = inside(by) if by.startswith("By ") else "from row to row"
     return {
-        "title": f"{row} had the {first} {name}" if row else f"{name_of(top)} varies from row to row",
+        "title": f"{row} had the {first} {name}" if row else f"{name_of(top)} varies {across}",
         "detail": " ".join(sentences),
         # A single row weighs less than the whole, however large its change.
         "severity": "warning" if severity_of(top) != "info" else "info",
@@ -222,12 +260,10 @@ def _ranking(cells: list[Line]) -> Finding:
 
 def _headline(movers: list[Line], rankings: list[list[Line]], brief: Brief) -> str:
     if movers:
-        lead = movers[0]
-        headline = f"{name_of(lead)} {moved(lead.baselines[0])} to {cite(lead)}"
-        if len(movers) > 1 and severity_of(movers[1]) != "info":
-            headline += f" as {inside(name_of(movers[1]))} {moved(movers[1].baselines[0])}"
-            headline += f" to {cite(movers[1])}"
-        return headline
+        # One piece of news: a second one would make it too long for a phone's list of mails.
+        change = movers[0].baselines[0]
+        before = f"{cite(movers[0], change.id)} {period_of(change.id)}"
+        return f"{name_of(movers[0])} {moved(change)} to {cite(movers[0])}, from {before}"
     if rankings:
         return _ranking_clause(rankings[0])
     if brief.figures:
@@ -236,7 +272,9 @@ def _headline(movers: list[Line], rankings: list[list[Line]], brief: Brief) -> s
 
 
 def _summary(movers: list[Line], rankings: list[list[Line]], brief: Brief) -> list[str]:
-    sentences = [f"{name_of(line)} {_change_clause(line, line.baselines[0])}." for line in movers[:2]]
+    # The headline has told of the first.
+    told = list(enumerate(movers))[1:3] or list(enumerate(movers))
+    sentences = [f"{name_of(line)} {_change_clause(line, at)}." for at, line in told]
     sentences += [f"{_ranking_clause(cells)}." for cells in rankings[:1]]
     if not sentences:
         sentences = [f"{name_of(line)} stands at {cite(line)}." for line in brief.figures[:2]]
@@ -244,14 +282,11 @@ def _summary(movers: list[Line], rankings: list[list[Line]], brief: Brief) -> li
 
 
 def _actions(movers: list[Line], rankings: list[list[Line]]) -> list[str]:
-    actions = [
-        f"Find out what is behind the change in {inside(name_of(line))}, and name who follows it up."
-        for line in movers
-        if severity_of(line) != "info"
-    ][:2]
+    serious = [inside(name_of(line)) for line in movers if severity_of(line) != "info"]
+    actions = [chosen(_FOLLOW_UPS, at).format(name=name) for at, name in enumerate(serious[:2])]
     actions += [
-        f"Start with {row}: go through its {inside(name_of(cells[0]))} with those responsible."
-        for cells in rankings
+        chosen(_ROWS, at).format(row=row, name=inside(name_of(cells[0])))
+        for at, cells in enumerate(rankings)
         if (row := row_of(cells[0]))
     ]
     if movers:

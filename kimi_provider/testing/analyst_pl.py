@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kimi_provider.testing.wording import cite, humanize, name_of, row_of
+from kimi_provider.testing.wording import chosen, cite, humanize, name_of, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,28 @@ _PERIODS = {
     "month_before": "miesiąc wcześniej",
     "year_before": "rok wcześniej",
 }
+# In turn, so that a brief does not say the same of every figure.
+_SHARP = ("gwałtowny", "bardzo duży", "znaczny")
+_SLIGHT = ("niewielki", "lekki", "drobny")
+_GOOD_NEWS = ("To dobra wiadomość.", "Zmiana idzie w dobrą stronę.", "Tak ma być.")
+_BAD_NEWS = (
+    "To zły kierunek dla tej wielkości.",
+    "To zła wiadomość.",
+    "Zmiana idzie w złą stronę.",
+)
+_ALSO = (
+    "Dla porównania {when}: {then}.",
+    "A {when} było {then}.",
+    "Z kolei {when}: {then}.",
+)
+_FOLLOW_UPS = (
+    "Ustalić, co stoi za zmianą: {name}, i wyznaczyć osobę, która się tym zajmie.",
+    "Zapytać odpowiedzialnych, skąd ta zmiana: {name}, i co z nią zrobią.",
+)
+_ROWS = (
+    "Zacząć od: {row}; przejrzeć z odpowiedzialnymi ({name}).",
+    "Sprawdzić, skąd taki wynik: {row} ({name}).",
+)
 
 Finding = dict[str, str]
 
@@ -33,26 +55,26 @@ def period_of(comparison: str) -> str:
     return _PERIODS.get(comparison, "w okresie porównawczym")
 
 
-def moved(change: Baseline) -> str:
-    """Return the noun of a change, true to its sign and size."""
+def moved(change: Baseline, at: int = 0) -> str:
+    """Return the noun of a change, true to its sign and size; in other words at the next place."""
     if change.delta == 0:
         return "bez zmian"
     noun = "wzrost" if change.delta > 0 else "spadek"
     if change.size >= _SHARPLY:
-        return f"gwałtowny {noun}"
-    return f"niewielki {noun}" if change.size < _SLIGHTLY else noun
+        return f"{chosen(_SHARP, at)} {noun}"
+    return f"{chosen(_SLIGHT, at)} {noun}" if change.size < _SLIGHTLY else noun
 
 
-def movement(line: Line, severity: str) -> Finding:
-    """Write of a figure that changed."""
+def movement(line: Line, severity: str, at: int) -> Finding:
+    """Write of a figure that changed; ``at`` is its place among them."""
     change, *others = line.baselines
-    sentences = [f"{_change_clause(line, change)}."]
+    sentences = [f"{_change_clause(line, at)}."]
     if line.good in {"up", "down"} and change.delta:
         better = (change.delta > 0) == (line.good == "up")
-        sentences.append("To dobra wiadomość." if better else "To zły kierunek dla tej wielkości.")
-    sentences += [f"Dla porównania {period_of(other.id)}: {cite(line, other.id)}." for other in others]
+        sentences.append(chosen(_GOOD_NEWS if better else _BAD_NEWS, at))
+    sentences += [chosen(_ALSO, at).format(when=period_of(o.id), then=cite(line, o.id)) for o in others]
     return {
-        "title": f"{name_of(line)}: {moved(change)}",
+        "title": f"{name_of(line)}: {moved(change, at)}",
         "detail": " ".join(sentences),
         "severity": severity,
         "kind": "zmiana",
@@ -97,14 +119,15 @@ def ranking_clause(cells: list[Line]) -> str:
         low, high = sorted((top, bottom), key=lambda c: c.value or 0.0)
         return f"{name_of(top)}: od {cite(low)} do {cite(high)}"
     extreme = "najniższa" if top.good == "up" else "najwyższa"
-    return f"{name_of(top)}: {extreme} wartość to {cite(top)}, {row}"
+    return f"{name_of(top)}: {extreme} wartość to {cite(top)} ({row})"
 
 
 def headline(movers: list[Line], rankings: list[list[Line]], brief: Brief) -> str:
     """Write the headline."""
     if movers:
         change = movers[0].baselines[0]
-        return f"{name_of(movers[0])}: {moved(change)} do {cite(movers[0])}"
+        before = f"{cite(movers[0], change.id)} {period_of(change.id)}"
+        return f"{name_of(movers[0])}: {moved(change)} do {cite(movers[0])}, wobec {before}"
     if rankings:
         return ranking_clause(rankings[0])
     if brief.figures:
@@ -114,7 +137,9 @@ def headline(movers: list[Line], rankings: list[list[Line]], brief: Brief) -> st
 
 def summary(movers: list[Line], rankings: list[list[Line]], brief: Brief) -> list[str]:
     """Write the summary's sentences."""
-    sentences = [f"{_change_clause(line, line.baselines[0])}." for line in movers[:2]]
+    # The headline has told of the first.
+    told = list(enumerate(movers))[1:3] or list(enumerate(movers))
+    sentences = [f"{_change_clause(line, at)}." for at, line in told]
     sentences += [f"{ranking_clause(cells)}." for cells in rankings[:1]]
     if not sentences:
         sentences = [f"{name_of(line)} wynosi {cite(line)}." for line in brief.figures[:2]]
@@ -125,14 +150,11 @@ def actions(
     movers: list[Line], rankings: list[list[Line]], severity_of: Callable[[Line], str]
 ) -> list[str]:
     """Write what could be done."""
-    written = [
-        f"Ustalić, co stoi za zmianą: {name_of(line)}, i wyznaczyć osobę, która się tym zajmie."
-        for line in movers
-        if severity_of(line) != "info"
-    ][:2]
+    serious = [name_of(line) for line in movers if severity_of(line) != "info"]
+    written = [chosen(_FOLLOW_UPS, at).format(name=name) for at, name in enumerate(serious[:2])]
     written += [
-        f"Zacząć od: {row}; przejrzeć z odpowiedzialnymi ({name_of(cells[0])})."
-        for cells in rankings
+        chosen(_ROWS, at).format(row=row, name=name_of(cells[0]))
+        for at, cells in enumerate(rankings)
         if (row := row_of(cells[0]))
     ]
     written.append(
@@ -148,11 +170,12 @@ def chart_title(name: str, key: str) -> str:
     return f"{name} według {humanize(key).lower()}"
 
 
-def _change_clause(line: Line, change: Baseline) -> str:
+def _change_clause(line: Line, at: int) -> str:
+    change = line.baselines[0]
     before = f"{cite(line, change.id)} {period_of(change.id)}"
     if not change.delta:
         return f"{name_of(line)}: bez zmian, {cite(line)}"
-    clause = f"{name_of(line)}: {moved(change)} do {cite(line)}, wobec {before}"
+    clause = f"{name_of(line)}: {moved(change, at)} do {cite(line)}, wobec {before}"
     telling = change.percent is not None and abs(change.percent) < _LARGEST_PERCENT
     if telling and line.unit != "percent":
         clause += f", zmiana o {cite(line, change.id, 'percent')}"

@@ -149,17 +149,23 @@ def _describe(value: Any) -> str:
     """Say in a few words what a stage returned."""
     match value:
         case {"rows": rows, "columns": columns}:
-            return f"{rows:,} rows, {len(columns)} columns"
+            return f"{_counted(rows, 'row')}, {_counted(len(columns), 'column')}"
         case {"findings": findings, "usage": usage, "facts": facts, "model": model}:
             cost = "cost unknown" if usage["cost_usd"] is None else f"${usage['cost_usd']:.4f}"
             tokens = usage["input_tokens"] + usage["output_tokens"]
-            return f"{len(findings)} findings on {len(facts)} facts, {model}, {tokens:,} tokens, {cost}"
+            told = f"{_counted(len(findings), 'finding')} on {_counted(len(facts), 'fact')}"
+            return f"{told}, {model}, {_counted(tokens, 'token')}, {cost}"
         case {"subject": subject, "images": images}:
-            return f"{len(images)} charts, “{subject}”"
+            return f"{_counted(len(images), 'picture')}, “{subject}”"
         case {"receipts": receipts, "events": events}:
             states = ", ".join(sorted({receipt["status"] for receipt in receipts})) or "nothing to send"
-            return f"{len(events)} rules fired, {len(receipts)} recipients: {states}"
+            told = _counted(len(receipts), "recipient")
+            return f"{_counted(len(events), 'rule')} fired, {told}: {states}"
     return ""
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _print_outcome(

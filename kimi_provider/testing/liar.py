@@ -23,6 +23,12 @@ _REFERENCE = re.compile(r"\[\[([A-Za-z0-9_.-]+)\]\]")
 _OPPOSITES = {
     "rose": "fell",
     "fell": "rose",
+    "jumped": "plunged",
+    "plunged": "jumped",
+    "climbed": "dropped",
+    "dropped": "climbed",
+    "increased": "declined",
+    "declined": "increased",
     "higher": "lower",
     "lower": "higher",
 }

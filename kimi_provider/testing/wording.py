@@ -10,8 +10,14 @@ if TYPE_CHECKING:
 
 _PLAIN = re.compile(r"[^\W\d_](?:[^\W\d_]|[ '\u2019&.,()/\-])*")
 _MAX_NAME = 60
+_LONGER_AGO = {"week before", "month before", "quarter before", "year before"}
 _SEPARATOR = " — "
 _SHARPLY, _SLIGHTLY = 0.5, 0.05
+# One after the other, so that a brief does not say the same of every figure.
+_UP = ("rose", "climbed", "increased")
+_DOWN = ("fell", "dropped", "declined")
+_UP_SHARPLY = ("jumped", "climbed sharply", "rose sharply")
+_DOWN_SHARPLY = ("plunged", "dropped sharply", "fell sharply")
 
 
 def plain(text: str) -> str | None:
@@ -49,17 +55,28 @@ def period_of(comparison: str) -> str:
     words = humanize(comparison).lower()
     if re.search(r"\d", comparison):
         return "the period it is compared with"
+    if words in _LONGER_AGO:
+        return f"a {words}"
     return words if words.split(" ", 1)[0] in {"a", "the", "last"} else f"the {words}"
 
 
-def moved(change: Baseline) -> str:
-    """Return the verb of a change, true to its sign and size."""
+def moved(change: Baseline, at: int = 0) -> str:
+    """Return the verb of a change, true to its sign and size.
+
+    :param at: the place of the figure in the text; the next one is told in other words.
+    """
     if change.delta == 0:
         return "held steady"
-    verb = "rose" if change.delta > 0 else "fell"
+    rises = change.delta > 0
     if change.size >= _SHARPLY:
-        return f"{verb} sharply"
+        return chosen(_UP_SHARPLY if rises else _DOWN_SHARPLY, at)
+    verb = chosen(_UP if rises else _DOWN, at)
     return f"{verb} slightly" if change.size < _SLIGHTLY else verb
+
+
+def chosen(words: tuple[str, ...], at: int) -> str:
+    """Return the words for a place in the text, in turn."""
+    return words[at % len(words)]
 
 
 def compared(change: Baseline) -> str:

@@ -91,6 +91,26 @@ def test_a_dags_preview_follows_its_file_and_the_template_asked_for(chain, kimi,
     assert ran.rows[0]["subject"].startswith("Planes of New York")
 
 
+def test_a_slices_preview_has_the_title_that_its_report_had(storage):
+    from airflow.sdk import DAG
+
+    from kimi_provider.cli.results import Returned
+    from kimi_provider.cli.source import _recipe
+    from kimi_provider.hooks.recipes import ReportRecipe
+    from kimi_provider.hooks.storage import instance_folder
+    from kimi_provider.operators.report import ReportOperator
+
+    for index, title in ((-1, "Whole"), (1, "Slice · JFK")):
+        folder = instance_folder("d", "r", "report", index)
+        ReportRecipe(template="daily_brief", title=title).store(folder)
+    task = ReportOperator(
+        task_id="report", dag=DAG("d", schedule=None), analysis="{{ a }}", title="{{ value }}"
+    )
+    for index, title in ((-1, "Whole"), (1, "Slice · JFK")):
+        place = Returned("d", "r", "analyze", index, datetime.now(UTC), None)
+        assert _recipe(task, place).title == title
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -10,11 +11,14 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from kimi_provider.alerts.recipients_from import FromVariable
+from kimi_provider.alerts.settings import AlertSettings
 from kimi_provider.exceptions import ConfigurationError, DeliveryError, RuleError, SourceError
 from kimi_provider.notifications.owner import OncePerRun, owner_notifier
 from kimi_provider.operators.fetch_sql import SqlFetchOperator
 from kimi_provider.operators.kimi_report import kimi_report
+from kimi_provider.operators.report import ReportOperator
 from kimi_provider.operators.slices import KimiRetellOperator, KimiSliceOperator
+from kimi_provider.reports.brand import Brand
 
 DAY = "2013-02-08"
 SALES = {"sales": {"sql": {"conn_id": "warehouse", "sql": "SELECT 1"}}}
@@ -54,6 +58,23 @@ def test_further_parameters_reach_the_operators():
     assert dag.get_task("report.analyze").strategy == "tools"
     assert dag.get_task("report.report").on_no_data == "skip"
     assert dag.get_task("report.alert").reply_to == "x@example.com"
+
+
+def test_the_alerts_own_mails_look_and_speak_as_the_report():
+    brand, other = Brand(name="Acme"), Brand(name="Other")
+    told = _report(brand=brand, locale="pl", timezone="{{ var.value.zone }}").get_task("report.alert")
+    assert (told.settings.brand, told.settings.locale, told.settings.timezone) == (brand, "pl", "UTC")
+    own = AlertSettings(keep_runs=3)
+    told = _report(brand=brand, locale="pl", settings=own).get_task("report.alert").settings
+    assert told == replace(own, brand=brand)
+    own = AlertSettings(brand=other)
+    assert _report(brand=brand, settings=own).get_task("report.alert").settings is own
+
+
+def test_a_brand_is_set_once_for_all_reports_of_a_dag():
+    brand = Brand(name="Acme")
+    with DAG("d", schedule=None, default_args={"brand": brand}):
+        assert ReportOperator(task_id="report", analysis="{{ a }}").brand is brand
 
 
 @pytest.mark.parametrize(

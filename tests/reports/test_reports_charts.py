@@ -1,4 +1,5 @@
 import json
+import re
 import struct
 from itertools import combinations, pairwise
 
@@ -269,6 +270,22 @@ def test_the_period_is_marked_and_said(drawn_over_days, period, said):
     assert chart.caption.startswith(said)
     covered = {"2013-02": 3, "2013-02-01 to 2013-02-02": 2}.get(period, len(said) > len("Highest: "))
     assert bands == covered
+
+
+def test_the_mark_of_a_period_takes_no_room_from_the_line(drawn_over_days, monkeypatch):
+    vl_convert = pytest.importorskip("vl_convert")
+    specs, draw_spec = [], vega._drawn
+
+    def spy(spec, scale):
+        specs.append(spec)
+        return draw_spec(spec, scale)
+
+    monkeypatch.setattr(vega, "_drawn", spy)
+    for period in (None, "2013-01-31"):
+        drawn_over_days(period)
+    plots = [re.search(r"translate\(([\d.]+),([\d.]+)\)", vl_convert.vegalite_to_svg(s)) for s in specs]
+    without, marked = (float(plot[2]) for plot in plots)
+    assert marked <= without + 1
 
 
 @pytest.fixture

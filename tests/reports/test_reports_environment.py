@@ -49,7 +49,12 @@ def test_a_wrong_field_is_named_with_template_line_and_what_there_is(rendered):
         ("{{ 'a' * 1000000000 }}", "only numbers multiply"),
         ("{{ 9 ** 99999999 }}", "only numbers multiply"),
         ("{{ [1]|batch(400000000, 0)|list }}", "may not batch by 400000000; 1000 at most"),
-        ("{{ [[1]]|tojson(indent=900000000) }}", "No filter named 'tojson'"),
+        ("{{ [[1]]|tojson(indent=900000000) }}", "line 1: No filter named 'tojson' here: .*gigabytes"),
+        ("{% if rows.a %}{{ rows|tojson }}{% endif %}", "line 1, No filter named 'tojson' here: "),
+        ("\n{{ 'a'|indent }}", "line 2: No filter named 'indent' here: .*'wrapped"),
+        ("{{ 'a'|sparkle }}", "No filter named 'sparkle'. Filters there are: abs, .*wrapped"),
+        ("{% extends 't.html.j2' %}", "'t.html.j2' extends, includes or calls itself without end"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "calls itself without end"),
         ("{{ '%1000000000d' % 1 }}", "only numbers multiply"),
         ("{{ '%1000000000d'|format(1) }}", "format"),
         ("{{ '{:1000000000}'.format(1) }}", "unsafe"),
@@ -89,3 +94,30 @@ def test_a_unit_stays_with_its_number_and_nothing_becomes_markup(rendered):
     assert "8, 2013" in done
     assert "&lt;b&gt;" in done
     assert "&amp;#39;" in done
+
+
+def test_a_template_extends_the_one_that_it_stands_in_for(tmp_path):
+    files = {
+        "mine/t.html.j2": '{% extends "t.html.j2" %}{% block a %}mine {{ super() }}{% endblock %}',
+        "theirs/t.html.j2": '{% extends "t.html.j2" %}{% block b %}theirs{% endblock %}',
+        "bundled/t.html.j2": "{% block a %}<b>{% endblock %}{% block b %}{{ word }}{% endblock %}",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    # A folder that is named twice must not be extended by itself.
+    env = environment([tmp_path / name for name in ("mine", "theirs", "mine", "bundled")])
+    assert render(env, "t.html.j2", {}) == "mine <b>theirs"
+    (tmp_path / "theirs" / "t.html.j2").unlink()
+    env = environment([tmp_path / name for name in ("mine", "theirs", "mine", "bundled")])
+    assert render(env, "t.html.j2", {"word": "<"}) == "mine <b>&lt;"
+    (tmp_path / "bundled" / "t.html.j2").write_text("{% for %}")
+    with pytest.raises(TemplateError, match=r"^Template 't\.html\.j2', line 1"):
+        render(environment([tmp_path / "mine", tmp_path / "bundled"]), "t.html.j2", {})
+
+
+def test_a_part_may_include_itself(tmp_path):
+    (tmp_path / "t.html.j2").write_text(
+        "{{ n }}{% if n %}{% with n = n - 1 %}{% include 't.html.j2' %}{% endwith %}{% endif %}"
+    )
+    assert render(environment([tmp_path]), "t.html.j2", {"n": 3}) == "3210"

@@ -111,7 +111,7 @@ def assert_grounded(analysis: dict, lines: list[dict]) -> None:
 def test_a_bad_day_reads_like_one():
     analysis = write(DAY, TABLES)
     assert_grounded(analysis, DAY)
-    assert analysis["headline"].startswith("Cancelled share rose sharply to [[day.cancelled_share]]")
+    assert analysis["headline"].startswith("Cancelled share jumped to [[day.cancelled_share]]")
     assert analysis["summary"].endswith(SIGNATURE)
     assert 2 <= len(re.split(r"(?<=\.) ", analysis["summary"])) <= 4
     assert 3 <= len(analysis["findings"]) <= 6
@@ -120,6 +120,24 @@ def test_a_bad_day_reads_like_one():
     assert any("JFK had the highest average departure delay" in f["title"] for f in analysis["findings"])
     chart = {"kind": "bar", "table": "by_origin", "x": "origin", "y": "avg_delay"}
     assert analysis["charts"] == [{"title": "Average departure delay by origin", **chart}]
+
+
+@pytest.mark.parametrize("language", ["en", "pl"])
+def test_a_brief_has_one_piece_of_news_above_and_does_not_repeat_itself(language):
+    worse = [
+        line(f"day.f{n}", f"Waiting {name}", 90, 10, unit="minutes", good="down")
+        for n, name in enumerate(("at check-in", "at the gate", "for luggage"))
+    ]
+    brief = read_brief(prompt(worse))
+    brief.language = language
+    analysis = write_analysis(brief)
+    assert len(REFERENCE.findall(analysis["headline"])) == 2  # what it is, and what it was
+    names = [row["label"] for row in worse]
+    changes = {re.sub("|".join(names), "", finding["title"]) for finding in analysis["findings"]}
+    assert len(changes) == 3
+    assert analysis["headline"] not in analysis["summary"]
+    plain = [REFERENCE.sub("", text) for text in analysis["actions"]]
+    assert len({text.split(" ")[0] for text in plain}) == len(plain)
 
 
 def test_the_same_facts_give_the_same_words_and_other_facts_others():
