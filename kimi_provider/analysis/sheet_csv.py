@@ -140,7 +140,7 @@ def tables_csv(sheet: FactSheet) -> str:
                 "key" if column.key else "fact",
                 column.unit_label or column.unit.value,
                 (column.name in first and first[column.name].good) or "",
-                column.label if column.name in first else "",
+                column.label,
                 "" if number else period or "",
             )
             for number, column in enumerate(table.columns)

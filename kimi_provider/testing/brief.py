@@ -169,10 +169,10 @@ def _tables(text: str) -> list[Table]:
         if not name or not column:
             continue
         table = tables.setdefault(name, Table(name, row.get("label") or name))
+        heading = row.get("heading") or column
+        table.said[column] = heading, row.get("unit") or "number", row.get("good") or ""
         if row.get("role") == "key":
             table.keys.append((column, row.get("unit") or "text"))
         else:
             table.columns[column] = []
-            heading = row.get("heading") or column
-            table.said[column] = heading, row.get("unit") or "number", row.get("good") or ""
     return list(tables.values())

@@ -440,7 +440,7 @@ class TestCsv:
     def test_tables(self, compute):
         assert tables_csv(compute(SCALAR, BY_CARRIER)).splitlines() == [
             "table,label,column,role,unit,good,heading,period",
-            "by_carrier,Delays by carrier,carrier,key,text",
+            "by_carrier,Delays by carrier,carrier,key,text,,Carrier",
             "by_carrier,,flights,fact,count,,Flights",
             "by_carrier,,delay,fact,minutes,,Average delay",
         ]
