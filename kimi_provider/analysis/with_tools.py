@@ -29,7 +29,7 @@ LIMITS = AgentLimits(max_steps=24, max_tool_calls=60, max_concurrent_tools=2)
 MAX_ROWS = 30
 """Rows that one query gives back: enough to rank by, too few to list."""
 
-_PROFILE_TOKENS = 3_000
+_PROFILE_TOKENS = 2_000
 """What the profile of the columns takes of the prompt at most, of all datasets together."""
 
 RULES = """\
