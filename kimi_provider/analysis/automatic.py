@@ -96,7 +96,8 @@ def automatic_sheet(
                 left -= part.facts
                 metrics.append(_with_own_id(part.metric, taken))
     sheets = [
-        profile.computed(metrics, datasets) for profile, metrics in zip(profiles, chosen, strict=True)
+        profile.computed(metrics, datasets, language)
+        for profile, metrics in zip(profiles, chosen, strict=True)
     ]
     return FactSheet(
         facts=tuple(fact for sheet in sheets for fact in sheet.facts),
@@ -166,7 +167,9 @@ class _Profile:
             yield self._measure(measure)
         yield self._completeness()
 
-    def computed(self, metrics: Sequence[Metric], datasets: Mapping[str, DatasetRef]) -> FactSheet:
+    def computed(
+        self, metrics: Sequence[Metric], datasets: Mapping[str, DatasetRef], language: str
+    ) -> FactSheet:
         """Compute the parts that there is room for."""
         series = self._series
         sheet = compute_facts(
@@ -177,6 +180,7 @@ class _Profile:
             datasets=datasets,
             period=f"{{{AS_OF}}}" if series else None,
             short_ids=False,
+            language=language,
         )
         return sheet.model_copy(update={"facts": tuple(map(self._dated, sheet.facts))})
 

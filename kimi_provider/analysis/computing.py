@@ -63,6 +63,7 @@ def compute_sheet(
             front.comparisons,
             datasets=refs,
             period=given or front.period,
+            language=front.language,
         )
         if front.metrics and front.automatic is None:
             return sheet

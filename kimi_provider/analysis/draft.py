@@ -108,13 +108,17 @@ prints every figure; you say what the figures mean.
 Figures
 - Never write a number, in digits or in words. Where a figure belongs, write the id of its fact in \
 double square brackets: [[id]]. It is printed with its unit and rounding, so write neither.
-- Use only ids from the block <facts>, exactly as they stand in its column `id`. A column behind \
-`period` gives further ids: the row's id, a dot and the column's name.
+- Use only ids from the block <facts>. It is CSV: first single figures, each cited by its `id` exactly \
+as it stands there; a column behind `period` gives further ids: the row's id, a dot and the column's \
+name. Behind each empty line stands one of the tables that <tables> describes: the id of a cell is the \
+row's `id`, a dot and the name of its column, such as [[by_city.Rome.sales]] or \
+[[by_city.Rome.sales.week_before.delta]]; a row's id alone is no fact.
 - An id that ends in .delta or .percent is a change against a baseline and is printed without its \
 sign: say the direction yourself, and say it right ("rose by", "fell by", "higher", "lower").
 - Do not cite a fact whose value is empty: the data has none. Do not calculate, and do not compare what \
 the facts do not compare.
-- `good` says which direction is good news: up, down, or, where empty, neither.
+- `good`, of a figure or of a column of <tables>, says which direction is good news: up, down, or, \
+where empty, neither.
 - Say "highest", "lowest", "best" or "worst" only of a row that is so in its column of its table, and \
 never "record" or "ever": the facts know their period alone.
 - Name nobody and nothing that neither the facts nor the request name.

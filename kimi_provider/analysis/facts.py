@@ -74,6 +74,7 @@ def compute_facts(
     period: str | None = None,
     max_table_rows: int = MAX_TABLE_ROWS,
     short_ids: bool = True,
+    language: str | None = None,
 ) -> FactSheet:
     """Run each metric's SQL, and once more for each comparison; return the facts and tables.
 
@@ -86,6 +87,7 @@ def compute_facts(
         baseline's period is named with the shifted parameters.
     :param max_table_rows: rows that one metric may return.
     :param short_ids: whether the only column of a metric without key has the metric's id as it is.
+    :param language: what the labels of changes are written in: ``pl``; English for others.
     :raises ConfigurationError: if a metric's SQL fails or returns what it may not, or two metrics
         have one id. The message names the metric.
     """
@@ -96,7 +98,9 @@ def compute_facts(
     facts: list[Fact] = []
     tables: list[FactTable] = []
     for metric in metrics:
-        run = _MetricRun(database, metric, max_table_rows, period, hashes, short_ids)
+        run = _MetricRun(
+            database, metric, max_table_rows, period, hashes, short_ids, _change_words(language)
+        )
         computed, table = run.compute(parameters, metric.chosen(comparisons))
         facts += computed
         if table is not None:
@@ -114,6 +118,7 @@ class _MetricRun:
     period: str | None
     hashes: Mapping[str, str]
     short_ids: bool
+    words: tuple[str, str]
 
     def compute(
         self, parameters: Mapping[str, object], comparisons: Sequence[ComparisonSpec]
@@ -297,7 +302,8 @@ class _MetricRun:
                 comparisons.append(_comparison(baseline.spec, before, delta, percent))
             base = f"{fact.id}.{baseline.spec.id}"
             name = f"{fact.label}, {baseline.spec.label}"
-            change = f"{fact.label}, change against {baseline.spec.label}"
+            change, percentage = self.words
+            change = change.format(fact=fact.label, baseline=baseline.spec.label)
             bare = fact.model_copy(update={"kpi": False})
             derived += [
                 bare.model_copy(
@@ -309,7 +315,7 @@ class _MetricRun:
                 bare.model_copy(
                     update={
                         "id": f"{base}.percent",
-                        "label": f"{change}, in percent",
+                        "label": percentage.format(change=change),
                         "value": percent,
                         "unit": Unit.PERCENT,
                         "unit_label": None,
@@ -323,6 +329,13 @@ class _MetricRun:
 
     def _error(self, text: str) -> ConfigurationError:
         return ConfigurationError(f"Metric '{self.metric.id}' {text}.")
+
+
+def _change_words(language: str | None) -> tuple[str, str]:
+    """Return how a change is called, and how it is called in percent."""
+    if (language or "").partition("-")[0] == "pl":
+        return "{fact}, zmiana ({baseline})", "{change}, w procentach"
+    return "{fact}, change against {baseline}", "{change}, in percent"
 
 
 def _comparison(

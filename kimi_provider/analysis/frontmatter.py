@@ -70,6 +70,8 @@ class FrontMatter(Value):
     how the data reaches the model, ``text`` the free text to read where that is ``map_reduce``.
     ``grounding`` says what each check of the text leads to (``strict``, ``annotate``, ``warn``);
     ``entities`` are names that the text may hold although neither the data nor the prompt does.
+    ``translations`` gives, by the tag of a language, what labels and chart titles are called in it: the
+    label as it stands here, and the one in its place.
     """
 
     description: str = ""
@@ -89,6 +91,9 @@ class FrontMatter(Value):
     grounding: Declared | None = None
     entities: tuple[str, ...] = ()
     charts: tuple[ChartRequest, ...] = ()
+    translations: dict[Annotated[str, AfterValidator(_known_language)], dict[str, str]] = Field(
+        default_factory=dict
+    )
     model: ModelSettings = ModelSettings()
 
     @model_validator(mode="after")

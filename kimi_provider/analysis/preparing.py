@@ -215,7 +215,15 @@ async def with_themes(
     settings = template.front.text or TextSettings()
     themes = await merged(caller, template, parts, max_themes=settings.max_themes, model=model)
     read = [row for part in parts for row in part.read]
-    counted = await asyncio.to_thread(theme_sheet, themes, read, folder, source=sources, period=period)
+    counted = await asyncio.to_thread(
+        theme_sheet,
+        themes,
+        read,
+        folder,
+        source=sources,
+        period=period,
+        language=template.front.language,
+    )
     known = {fact.id for fact in sheet.facts}
     joined = FactSheet(
         facts=(*sheet.facts, *(fact for fact in counted.facts if fact.id not in known)),

@@ -23,6 +23,7 @@ from kimi_provider.analysis.frontmatter import FrontMatter, checked_front_matter
 from kimi_provider.analysis.languages import language_tag
 from kimi_provider.analysis.metrics import period_text, typed_parameters
 from kimi_provider.analysis.sandbox import PromptEnvironment, bounded
+from kimi_provider.analysis.translations import in_its_language
 from kimi_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -99,16 +100,16 @@ class PromptTemplate:
             raise ConfigurationError(f"{self.path}: {error}") from None
 
     def spoken(self, parameters: Mapping[str, object]) -> Self:
-        """Return the template in the language that the parameters name; as it is, if they name none.
+        """Return the template, its labels too, in the language that the parameters name, or its own.
 
         :param parameters: of :meth:`parameters`.
         :raises ConfigurationError: if the language is not known.
         """
         wanted = str(parameters.get(LANGUAGE) or "")
-        if not wanted:
-            return self
-        front = self.front.model_copy(update={"language": language_tag(wanted)})
-        return replace(self, front=front)
+        front = self.front
+        if wanted:
+            front = front.model_copy(update={"language": language_tag(wanted)})
+        return replace(self, front=in_its_language(front))
 
     def period(self, parameters: Mapping[str, object]) -> str | None:
         """Return how the period is named, from :meth:`parameters`; ``None`` if it has no name."""

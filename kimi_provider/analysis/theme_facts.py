@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kimi_provider.analysis.database import Database
 from kimi_provider.analysis.facts import compute_facts
 from kimi_provider.analysis.metrics import Metric
+from kimi_provider.analysis.translations import translated, words_of
 from kimi_provider.schemas import DatasetRef, FactSheet, FactTable, Lineage, TableColumn
 from kimi_provider.storage import reading, writing
 
@@ -60,6 +61,20 @@ METRICS = tuple(
     )
 )
 _QUOTES = "quotes"
+_TRANSLATIONS = {
+    "pl": {
+        "Records read": "Przeczytane wpisy",
+        "Records with a theme": "Wpisy z tematem",
+        "Records without a theme": "Wpisy bez tematu",
+        "Themes": "Tematy",
+        "Theme": "Temat",
+        "Records": "Wpisy",
+        "Record": "Wpis",
+        "Share of the records": "Udział wpisów",
+        "In their words": "Ich słowami",
+        "Quote": "Cytat",
+    }
+}
 
 
 def announced(sheet: FactSheet) -> FactSheet:
@@ -92,6 +107,7 @@ def theme_sheet(
     *,
     source: Mapping[str, str],
     period: str | None,
+    language: str | None = None,
 ) -> FactSheet:
     """Count the records of each theme by SQL; blocks, so it belongs in a thread.
 
@@ -102,6 +118,7 @@ def theme_sheet(
         look up each record that it counts.
     :param source: content hash of the dataset that was read, by its name; for the lineage.
     :param period: name of the period.
+    :param language: what the labels are written in: ``pl``; English for others.
     :raises OSError: if the storage refuses.
     """
     tables: dict[str, tuple[str, list[list[object]]]] = {
@@ -125,7 +142,10 @@ def theme_sheet(
         refs[name] = DatasetRef(
             uri=path.as_uri(), rows=len(rows), bytes=size, sha256=digest, source="themes", columns=()
         )
-    metrics = [metric for metric in METRICS if metric.id != _QUOTES or tables[_QUOTES][1]]
+    words = words_of(_TRANSLATIONS, language)
+    metrics = [
+        translated(metric, words) for metric in METRICS if metric.id != _QUOTES or tables[_QUOTES][1]
+    ]
     named = period and period.replace("{", "{{").replace("}", "}}")
     with ExitStack() as stack:
         files = {name: stack.enter_context(reading(path)) for name, path in paths.items()}

@@ -11,10 +11,11 @@ from kimi_provider.analysis.partial import csv_of
 from kimi_provider.analysis.query_facts import QueryFacts
 from kimi_provider.analysis.sanitize import fenced
 from kimi_provider.analysis.sql_tool import sql_tool
+from kimi_provider.analysis.tokens import estimate_tokens
 from kimi_provider.client.messages import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kimi_provider.analysis.caller import Caller
     from kimi_provider.analysis.database import Database
@@ -27,6 +28,9 @@ LIMITS = AgentLimits(max_steps=24, max_tool_calls=60, max_concurrent_tools=2)
 
 MAX_ROWS = 30
 """Rows that one query gives back: enough to rank by, too few to list."""
+
+_PROFILE_TOKENS = 2_000
+"""What the profile of the columns takes of the prompt at most, of all datasets together."""
 
 RULES = """\
 Queries
@@ -73,13 +77,25 @@ async def explored(
 def columns_block(views: Mapping[str, DatasetView]) -> str:
     """Return the profile of the datasets as a block of the prompt; no rows are in it.
 
-    What a dataset is called, and how many rows it has, stands beside its first column alone.
+    What a dataset is called, and how many rows it has, stands beside its first column alone. However
+    many columns there are, the block stays bounded: the later ones are named only, and the last counted.
     """
-    rows = [
-        (*(("", "") if number else (name, view.rows)), column.name, column.type, column.nulls,
-         column.distinct, column.minimum, column.maximum)
-        for name, view in views.items()
-        for number, column in enumerate(view.columns)
-    ]  # fmt: skip
-    head = ("dataset", "rows", "column", "type", "nulls", "distinct", "minimum", "maximum")
-    return fenced("columns", csv_of([head, *rows]))
+    rows: list[Sequence[object]] = [
+        ("dataset", "rows", "column", "type", "nulls", "distinct", "minimum", "maximum")
+    ]
+    notes = []
+    for name, view in views.items():
+        left = _PROFILE_TOKENS // len(views)
+        for number, column in enumerate(view.columns):
+            about = ("", "") if number else (name, view.rows)
+            full = (*about, column.name, column.type, column.nulls, column.distinct, column.minimum,
+                    column.maximum)  # fmt: skip
+            row = full if left > _PROFILE_TOKENS // len(views) // 3 else full[:4]
+            left -= estimate_tokens(csv_of([row]))
+            if left < 0 and number:
+                look = f"SELECT COLUMNS('a part of the name') FROM {name} LIMIT 1"  # noqa: S608
+                more = len(view.columns) - number
+                notes.append(f"[{name} has {more} further columns; {look} finds them.]\n")
+                break
+            rows.append(row)
+    return "\n".join((fenced("columns", csv_of(rows)), *notes))

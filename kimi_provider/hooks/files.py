@@ -9,6 +9,7 @@ from airflow.sdk import ObjectStoragePath
 
 from kimi_provider.exceptions import ConfigurationError, SourceUnavailableError
 from kimi_provider.hooks.storage import open_uri
+from kimi_provider.storage import exists, only_os_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,12 +82,15 @@ def _open(uri: str, conn_id: str | None) -> StoragePath:
 
 def _matches(base: StoragePath, pattern: str, *, wild: bool) -> Iterator[tuple[str, StoragePath]]:
     root = cast("ObjectStoragePath", base)
-    found = root.glob(pattern) if wild else iter([root / pattern])
+    _ = root.fs  # a connection that is not there is told as Airflow tells it
+    with only_os_errors():
+        found = list(root.glob(pattern)) if wild else [root / pattern]
     for file in sorted(found, key=lambda file: str(file.path)):
-        if file.is_dir():
-            if not wild:
-                raise ConfigurationError(
-                    f"path names the folder {file}; add what to read in it: /*.csv."
-                )
-        elif wild or file.exists():
+        with only_os_errors():
+            folder = file.is_dir()
+        # The path's own answer is "no" where the store refuses one.
+        there = wild or exists(cast("StoragePath", file))
+        if folder and not wild:
+            raise ConfigurationError(f"path names the folder {file}; add what to read in it: /*.csv.")
+        if there and not folder:
             yield file.path.removeprefix(root.path).lstrip("/"), cast("StoragePath", file)

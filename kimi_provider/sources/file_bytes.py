@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from kimi_provider.exceptions import ConfigurationError, SourceError
-from kimi_provider.storage import local_path
+from kimi_provider.storage import local_path, only_os_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def on_this_machine(path: StoragePath, scratch: Path, most: int) -> Iterator[Pat
     :param scratch: where the copy goes.
     :param most: its size in bytes at most.
     :raises SourceError: if it is larger.
-    :raises OSError: if the storage refuses.
+    :raises OSError: if the storage refuses; of a vendor's client too, which has errors of its own.
     """
     here = local_path(path)
     if here is not None:
@@ -45,14 +45,22 @@ def on_this_machine(path: StoragePath, scratch: Path, most: int) -> Iterator[Pat
         yield here
         return
     try:
-        with path.open("rb") as source, scratch.open("wb") as copy:
-            while step := source.read(_STEP):
+        with ExitStack() as stack:
+            copy = stack.enter_context(scratch.open("wb"))
+            with only_os_errors():
+                source = stack.enter_context(path.open("rb"))
+            while step := _step(source):
                 if copy.tell() + len(step) > most:
                     raise _too_large(most)
                 copy.write(step)
         yield scratch
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _step(source: IO[bytes]) -> bytes:
+    with only_os_errors():
+        return source.read(_STEP)
 
 
 def is_packed(file: Path) -> bool:

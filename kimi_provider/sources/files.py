@@ -176,9 +176,7 @@ class _Fetch:
         except SourceError as error:
             raise _told(error, name) from error
         except OSError as error:
-            raise SourceUnavailableError(
-                f"The file {name} cannot be read: {error.strerror or type(error).__name__}."
-            ) from error
+            raise SourceUnavailableError(f"The file {name} cannot be read: {_reason(error)}.") from error
 
     def _take(self, rows: Iterator[dict[str, Any]]) -> None:
         request, spool = self.request, self.spool
@@ -243,6 +241,12 @@ def _told(error: SourceError, name: str) -> SourceError:
     if text[:1].isupper():
         return type(error)(f"In the file {name}: {text}")
     return type(error)(f"The file {name} {text.rstrip('.')}.")
+
+
+def _reason(error: OSError) -> str:
+    # Those that are only OSErrors are of our own words; the others repeat the path.
+    own = str(error).rstrip(".") if type(error) is OSError else ""
+    return error.strerror or own or type(error).__name__
 
 
 def _too_much(name: str, bound: int, what: str) -> SourceError:

@@ -10,7 +10,7 @@ import msgspec
 
 from kimi_provider.exceptions import SourceError
 from kimi_provider.schemas import DatasetRef
-from kimi_provider.sources.window import Window
+from kimi_provider.sources.window import Window, latest
 from kimi_provider.storage import exists, read_bytes, write_text
 
 if TYPE_CHECKING:
@@ -61,8 +61,13 @@ class Progress:
             # Cleared from here on, the run ends here again.
             _save(self._seen, asdict(Window(window.column, window.since, reached)))
         kept = _load(self._kept)
+        untouched = kept.get("watermark") in {None, window.since}
         # A run that is repeated moves nothing, unless it was killed before it could.
-        if window.until is None or kept.get("watermark") in {None, window.since}:
+        if window.until is None or untouched:
+            if not untouched and kept.get("column") == window.column:
+                # Another run came further meanwhile, or not as far.
+                kind = next(c.type for c in dataset.columns if c.name == window.column)
+                reached = latest((kept["watermark"], reached), kind)
             types = {column.name: column.type for column in dataset.columns} if dataset.rows else {}
             _save(
                 self._kept,

@@ -10,7 +10,7 @@ from kimi_provider.sources.inference import value_of
 from kimi_provider.sources.scratch import literal, one_row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import duckdb
 
@@ -77,6 +77,20 @@ def bounded(
         found += f" UNION ALL SELECT {literal(window.since)}, {start}"
     (watermark,) = one_row(connection, f"SELECT max_by(t, v) FROM ({found})")  # noqa: S608 — the same
     return within, watermark
+
+
+def latest(watermarks: Sequence[str], kind: str) -> str:
+    """Return the highest of several watermarks.
+
+    :param watermarks: as the source wrote them.
+    :param kind: DuckDB type of their column.
+    """
+    import duckdb
+
+    values = ", ".join(f"({literal(text)}, TRY_CAST({literal(text)} AS {kind}))" for text in watermarks)
+    with duckdb.connect() as connection:
+        (highest,) = one_row(connection, f"SELECT max_by(t, v) FROM (VALUES {values}) AS w (t, v)")  # noqa: S608
+    return str(highest)
 
 
 def _bound(connection: duckdb.DuckDBPyConnection, window: Window, text: str, kind: str) -> str:

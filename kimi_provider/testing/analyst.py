@@ -301,7 +301,7 @@ def _actions(movers: list[Line], rankings: list[list[Line]]) -> list[str]:
 
 
 def _chart_title(name: str, key: str) -> str:
-    return f"{name} by {humanize(key).lower()}"
+    return f"{name} by {key.lower()}"
 
 
 def _charts(
@@ -319,7 +319,7 @@ def _charts(
             title = name_of(cells[0]) if cells else humanize(column).capitalize()
             charts.append(
                 {
-                    "title": titled(title, key),
+                    "title": titled(title, plain(table.said[key][0]) or humanize(key)),
                     "kind": "line" if in_time else "bar",
                     "table": table.id,
                     "x": key,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kimi_provider.testing.wording import chosen, cite, humanize, name_of, row_of
+from kimi_provider.testing.wording import chosen, cite, name_of, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +167,7 @@ def actions(
 
 def chart_title(name: str, key: str) -> str:
     """Write the title of a chart."""
-    return f"{name} według {humanize(key).lower()}"
+    return f"{name}, podział: {key.lower()}"
 
 
 def _change_clause(line: Line, at: int) -> str:

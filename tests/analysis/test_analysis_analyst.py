@@ -224,7 +224,7 @@ def test_hostile_cells_reach_the_model_as_text_inside_the_fence(run):
     inside = prompt[prompt.index("<facts fence=") : prompt.index("</facts fence=")]
     for cell in HOSTILE:
         shown = cell.replace("[[fact]]", "[ [fact] ]")
-        assert f"Revenue — {shown}," in inside
+        assert f",{shown}," in inside
         assert shown not in prompt.replace(inside, "")
 
 

@@ -383,22 +383,47 @@ class TestParameters:
 class TestCsv:
     def test_facts_with_their_comparisons(self, compute):
         sheet = compute(SCALAR, BY_CARRIER, comparisons=(DAY_BEFORE,), period="{day}")
-        rows = list(csv.DictReader(io.StringIO(facts_csv(sheet, (DAY_BEFORE,)))))
+        singles, cells = facts_csv(sheet, (DAY_BEFORE,)).split("\n\n")
+        rows = list(csv.DictReader(io.StringIO(singles)))
         assert list(rows[0]) == [
             "id", "label", "value", "unit", "good", "period",
             "day_before", "day_before.delta", "day_before.percent",
         ]  # fmt: skip
-        assert [row["id"] for row in rows][:3] == [
-            "day.flights",
-            "day.avg_delay",
-            "by_carrier.DL.flights",
-        ]
-        assert len(rows) == 8
+        assert [row["id"] for row in rows] == ["day.flights", "day.avg_delay"]
         assert list(rows[1].values()) == [
             "day.avg_delay", "Average delay", "11.7", "minutes", "down", "2013-02-08",
             "3", "8.7", "2.889",
         ]  # fmt: skip
-        assert rows[2]["day_before"] is None, "empty cells at the end are left out"
+        values = {fact.id: fact.value for fact in sheet.facts}
+        for row in csv.DictReader(io.StringIO(cells)):
+            for column, value in row.items():
+                if column not in {"id", "carrier"}:
+                    said = values.pop(f"{row['id']}.{column}")
+                    assert float(value or "nan") == pytest.approx(
+                        float("nan" if said is None else said), rel=1e-3, nan_ok=True
+                    )
+        assert not {fact_id for fact_id in values if fact_id.startswith("by_carrier.")}
+
+    def test_empty_cells_at_the_end_are_left_out(self, compute):
+        sheet = compute({"id": "x", "sql": "SELECT 1 AS a, 2 AS b", "columns": {"a": {"good": "up"}}})
+        assert facts_csv(sheet).splitlines()[1:] == ["x.a,A,1,,up", "x.b,B,2"]
+
+    def test_a_row_says_its_key_where_its_id_does_not(self, compute):
+        sql = "SELECT unnest(['Rome', 'São Paulo', 'a,b']) AS city, unnest([1, 2, 3]) AS n"
+        metric = {"id": "by_city", "sql": sql, "key": ["city"]}
+        assert facts_csv(compute(metric)).split("\n\n")[1].splitlines() == [
+            "id,city,n", "by_city.Rome,Rome,1", "by_city.Sao_Paulo,São Paulo,2", 'by_city.a_b,"a,b",3',
+        ]  # fmt: skip
+        metric["sql"] += " LIMIT 1"
+        assert facts_csv(compute(metric)).split("\n\n")[1] == "id,n\nby_city.Rome,1\n"
+
+    @pytest.mark.parametrize("column", ["id", "the n"])
+    def test_a_table_whose_ids_do_not_follow_from_its_columns_is_told_cell_by_cell(
+        self, compute, column
+    ):
+        metric = {"id": "t", "sql": f"""SELECT 'x' AS k, 1 AS "{column}" """, "key": ["k"]}
+        sheet = compute(metric)
+        assert facts_csv(sheet).splitlines()[1:] == [f"{sheet.facts[0].id},{sheet.facts[0].label},1"]
 
     def test_digits_are_those_that_a_reader_is_shown(self, compute):
         sql = "SELECT 1234567890.123456 AS a, 0.000123456789::DOUBLE AS b, 0.23456789::DOUBLE AS c"
@@ -414,10 +439,10 @@ class TestCsv:
 
     def test_tables(self, compute):
         assert tables_csv(compute(SCALAR, BY_CARRIER)).splitlines() == [
-            "table,label,column,role,unit",
-            "by_carrier,Delays by carrier,carrier,key,text",
-            "by_carrier,,flights,fact,count",
-            "by_carrier,,delay,fact,minutes",
+            "table,label,column,role,unit,good,heading,period",
+            "by_carrier,Delays by carrier,carrier,key,text,,Carrier",
+            "by_carrier,,flights,fact,count,,Flights",
+            "by_carrier,,delay,fact,minutes,,Average delay",
         ]
 
     def test_a_sheet_survives_json(self, compute):

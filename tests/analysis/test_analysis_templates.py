@@ -16,8 +16,11 @@ import kimi_provider.testing
 from kimi_provider.analysis.analyst import analyze
 from kimi_provider.analysis.budget import Budget
 from kimi_provider.analysis.caller import Caller
+from kimi_provider.analysis.cells import label_of
 from kimi_provider.analysis.grounding import references
+from kimi_provider.analysis.merging import Theme
 from kimi_provider.analysis.prompts import PromptTemplate
+from kimi_provider.analysis.theme_facts import theme_sheet
 from kimi_provider.analysis.trace import Trace
 from kimi_provider.client.client import KimiClient
 from kimi_provider.client.config import ClientConfig
@@ -341,6 +344,53 @@ def test_a_report_in_polish_from_the_facts_to_the_printed_figures(run, tmp_path,
     assert re.search(r"\d,\d", text)
     assert "wcześniej" in text
     assert "[[" not in text
+
+
+def test_the_labels_of_a_template_are_polish_too_in_a_polish_report(run, pipelines, tmp_path):
+    analysis, facts = run("pipeline_health", {"day": "2013-02-08", "language": "pl"}, **pipelines)
+    text = report_of(analysis, tmp_path, locale="pl")
+    assert "gorzej niż dzień wcześniej" in text
+    assert facts["day.failed.day_before.delta"].label == "Awarie, zmiana (dzień wcześniej)"
+    assert "Potok | Przebiegi | Awarie" in text
+    english = r"\b(?:the|day|before|of|failures?|pipelines?|duration)\b"
+    assert not re.search(english, text, re.IGNORECASE)
+
+
+def test_the_counts_of_themes_are_polish_too(tmp_path):
+    theme = Theme(label="Dostawa", description="", rows={0}, quotes={0: "za późno"})
+    sheet = theme_sheet([theme], [0, 1], tmp_path, source={}, period=None, language="pl-PL")
+    said = {fact.label for fact in sheet.facts}
+    said |= {
+        label for table in sheet.tables for label in (table.label, *(c.label for c in table.columns))
+    }
+    assert "Wpisy bez tematu" in said
+    assert not re.search(r"record|theme|words|quote", " ".join(said), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("path", sorted(BUNDLED.glob("*.md.j2")), ids=lambda path: path.name)
+def test_each_label_has_its_polish(path):
+    front = PromptTemplate.load(path.name, [BUNDLED]).front
+    labels = {spec.label for spec in front.comparisons} | {chart.title for chart in front.charts}
+    for metric in front.metrics:
+        labels |= {metric.label or label_of(metric.id)} if metric.key else set()
+        for name in (*metric.columns, *metric.key):
+            declared = metric.columns.get(name)
+            labels.add((declared and declared.label) or label_of(name))
+    assert labels == set(front.translations.get("pl", {}))
+
+
+def test_a_template_in_a_language_of_its_own_takes_its_labels(tmp_path):
+    (tmp_path / "ours.md.j2").write_text(
+        "---\nextends: pipeline_health\nlanguage: Polish\n"
+        "translations: {pl: {the day before: wczoraj}, de: {Runs: Läufe}}\n---\n"
+    )
+    front = PromptTemplate.load("ours", (tmp_path, BUNDLED)).spoken({}).front
+    assert [spec.label for spec in front.comparisons] == ["wczoraj", "a week before"]
+    german = PromptTemplate.load("ours", (tmp_path, BUNDLED)).spoken({"language": "de-AT"}).front
+    assert german.metrics[0].columns["runs"].label == "Läufe"
+    (tmp_path / "ours.md.j2").write_text("---\ntranslations: {klingon: {a: b}}\n---\nx\n")
+    with pytest.raises(ConfigurationError, match="klingon"):
+        PromptTemplate.load("ours", (tmp_path,))
 
 
 def test_the_same_report_in_english(run, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from pathlib import Path
@@ -174,3 +175,32 @@ def test_logs_hold_no_key_prompt_reply_or_recipient(chain, simulator, caplog):
         analysis["summary"][:60],
     ):
         assert planted not in logged
+
+
+@pytest.mark.parametrize(
+    ("language", "mark"), [("en", "no model wrote this report"), ("pl", "nie napisał żaden model")]
+)
+def test_a_report_without_a_model_says_so_in_each_of_its_forms(chain, simulator, language, mark):
+    from pypdf import PdfReader
+
+    simulator.faults.add("/v1/chat", "quota", times=None)
+    parameters = {"day": "2013-02-08", "language": language}
+    analysis = chain.analyze(on_llm_failure="fallback", parameters=parameters)
+    assert analysis["failure"] == "no_balance"
+    report = chain.report(locale=language, formats=["pdf"])
+    chain.alert()
+    mail = simulator.mailbox.messages[0]
+    files = {name: report[name] for name in ("html_uri", "page_uri", "text_uri", "markdown_uri")}
+    forms = {name: Path(uri.removeprefix("file://")).read_text() for name, uri in files.items()}
+    (pdf,) = (file for file in mail.attachments if file.media_type == "application/pdf")
+    pages = PdfReader(io.BytesIO(pdf.content)).pages
+    forms |= {
+        "pdf": " ".join(page.extract_text() for page in pages),
+        "mail": mail.text,
+        "mail_html": mail.html,
+    }
+    for name, text in forms.items():
+        assert mark in " ".join(text.split()), name
+    if language == "pl":
+        assert "gorzej niż dzień wcześniej" in " ".join(mail.text.split())
+        assert "the day before" not in "".join(forms.values())

@@ -28,6 +28,7 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
+from kimi_provider.exceptions import SourceUnavailableError
 from kimi_provider.operators.fetch_files import FileFetchOperator
 from kimi_provider.operators.fetch_sql import SqlFetchOperator
 from kimi_provider.sources.protect import Columns
@@ -132,6 +133,37 @@ class TestPaths:
         assert (dataset["rows"], dataset["source"]) == (1, "memory://vault@data/c.parquet")
         with pytest.raises(AirflowFailException, match="max_file_bytes=3 "):
             fetch("memory://vault@data/2013/*.csv", limits={"max_file_bytes": 3})
+
+    @pytest.mark.parametrize(
+        ("path", "refused"),
+        [
+            ("in/*.csv", "find"),
+            ("in/*.csv", "info"),
+            ("in/*.csv", "open"),
+            ("in/a.csv", "info"),
+            ("in/a.csv", "read"),
+        ],
+    )
+    def test_what_a_vendors_client_raises_is_told_with_the_file(
+        self, fetch, bucket, monkeypatch, path, refused
+    ):
+        bucket.pipe("/in/a.csv", b"n\n1\n")
+
+        class ClientError(Exception):
+            """Such as botocore's, which is no OSError."""
+
+        def refuse(*_, **__):
+            raise ClientError("key AKIA123 is refused")
+
+        with monkeypatch.context() as store:
+            if refused == "read":
+                store.setattr("fsspec.implementations.memory.MemoryFile.read", refuse, raising=False)
+            else:
+                store.setattr(MemoryFileSystem, refused, refuse)
+            with pytest.raises(SourceUnavailableError, match=r"a\.csv|in/\*\.csv") as told:
+                fetch(f"memory://vault@{path}")
+        assert "did not answer (ClientError)" in str(told.value)
+        assert "AKIA123" not in str(told.value)
 
     def test_a_dataset_in_the_storage_can_be_read_again(self, fetch, folder):
         first = fetch(f"{folder}/*/flights.csv")

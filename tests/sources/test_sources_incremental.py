@@ -8,6 +8,7 @@ import json
 import pytest
 
 from kimi_provider.exceptions import ConfigurationError, SourceError, SourceUnavailableError
+from kimi_provider.schemas import Column, DatasetRef
 from kimi_provider.sources import retry
 from kimi_provider.sources.guard import Guard
 from kimi_provider.sources.http import HttpRequest, fetch_http
@@ -201,6 +202,26 @@ class TestRepeating:
         source.grow(3)
         assert run("b").watermark == at(2)
         assert run("c").rows == 1
+
+    @pytest.mark.parametrize(("hours", "kept"), [((9, 10), "10"), ((10, 9), "10")])
+    def test_runs_at_once_leave_the_highest_watermark(self, tmp_path, hours, kept):
+        runs = []
+        for hour in hours:
+            progress = Progress(SINCE, task=tmp_path / "task", run=tmp_path / f"run{hour}")
+            columns = (Column(name="at", type="BIGINT", nulls=0, distinct=1),)
+            dataset = DatasetRef(
+                uri="x",
+                rows=1,
+                bytes=1,
+                sha256="0" * 64,
+                source="x",
+                columns=columns,
+                watermark=str(hour),
+            )
+            runs.append((progress, dataset))
+        for progress, dataset in runs:
+            progress.stored(dataset)
+        assert Progress(SINCE, task=tmp_path / "task", run=tmp_path / "next").window.since == kept
 
     def test_a_failed_run_moves_nothing(self, api, source, run, tmp_path):
         source.grow(1)

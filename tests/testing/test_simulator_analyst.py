@@ -320,3 +320,25 @@ def test_the_liar_is_honest_in_the_repair_turn_only_when_told_once(simulator, ki
     simulator.clear_scripts()
     simulator.script("liar", seed=3, kinds=["number"], once=False)
     assert answer(repair) != honest
+
+
+def test_the_cells_of_a_table_are_read_from_its_rows():
+    facts = (
+        "id,label,value,unit,good,period,day_before\nday.flights,Flights,930,count\n\n"
+        "id,airport,delay,delay.day_before,delay.day_before.delta,delay.day_before.percent\n"
+        "by_origin.J_F,J/F,33.4,10,23.4,2.34\nby_origin.LGA,LGA,12.4\n"
+    )
+    tables = (
+        "table,label,column,role,unit,good,heading,period\nby_origin,By origin,airport,key,text\n"
+        "by_origin,,delay,fact,minutes,down,Average delay\n"
+    )
+    brief = read_brief(
+        f'<facts fence="k">\n{facts}</facts fence="k">\n'
+        f'<tables fence="k">\n{tables}</tables fence="k">\n'
+    )
+    assert [line.id for line in brief.figures] == ["day.flights"]
+    first, second = brief.tables[0].columns["delay"]
+    assert (first.id, first.label, first.value) == ("by_origin.J_F.delay", "Average delay — J/F", 33.4)
+    assert (first.unit, first.good) == ("minutes", "down")
+    assert [(b.id, b.value, b.percent) for b in first.baselines] == [("day_before", 10.0, 2.34)]
+    assert (second.id, second.baselines) == ("by_origin.LGA.delay", ())
