@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kimi_provider.analysis.grounding_comparisons import Comparisons
 from kimi_provider.analysis.grounding_dates import month_names
+from kimi_provider.analysis.sheet_csv import as_shown
 from kimi_provider.analysis.words_english import is_common
 from kimi_provider.analysis.words_list import word_set
 from kimi_provider.analysis.words_roles import BRANDS
@@ -73,11 +74,11 @@ class FactIndex:
                 for column, text in enumerate(cells):
                     fact = None if table.columns[column].key else self.facts.get(text)
                     if fact is not None and isinstance(fact.value, Decimal):
-                        columns[table.id, column].append(fact.value)
+                        columns[table.id, column].append(as_shown(fact, fact.value))
         return {key: sorted(values) for key, values in columns.items()}
 
     def column(self, cell: Cell) -> Sequence[Decimal]:
-        """Return all values of a cell's column, in rising order."""
+        """Return all values of a cell's column as they are shown, in rising order."""
         return self._columns.get((cell.table.id, cell.column), [])
 
     def over_time(self, cell: Cell) -> bool:

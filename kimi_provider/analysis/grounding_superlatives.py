@@ -11,6 +11,7 @@ from kimi_provider.analysis.grounding_index import Cell, stems
 from kimi_provider.analysis.grounding_kinds import Objection
 from kimi_provider.analysis.grounding_places import placed
 from kimi_provider.analysis.grounding_signs import is_time
+from kimi_provider.analysis.sheet_csv import as_shown
 from kimi_provider.analysis.words import (
     CHANGES,
     HEDGES,
@@ -329,9 +330,11 @@ def _wrong_change(sentence: Sentence, index: FactIndex, at: int, extreme: Extrem
         if own is None:
             return ""
         same_way = [c for c in every if c.direction == own.direction]
-        most = abs(own.delta) == max(abs(c.delta) for c in same_way)
+        size = abs(as_shown(fact, own.delta))
+        sizes = [[abs(as_shown(fact, c.delta)) for c in those] for those in (same_way, every)]
+        most = size == max(sizes[0])
         most = most or abs(own.percent or 0.0) == max(abs(c.percent or 0.0) for c in same_way)
-        least = abs(own.delta) in {min(abs(c.delta) for c in those) for those in (every, same_way)}
+        least = size in {min(those) for those in sizes}
         right = (most and extreme != "min") or (least and extreme != "max")
         return "" if right else f"another row changed {'less' if extreme == 'min' else 'more'}"
     return ""
@@ -368,17 +371,18 @@ def _verdict(
     if _is_extreme(index, cell, wanted, rank, exactly=rank > 1 and not among):
         return ""
     column = index.column(cell)
-    place = len(column) - bisect_right(column, fact.value) + 1
+    place = len(column) - bisect_right(column, as_shown(fact, fact.value)) + 1
     return f"of {len(column)} rows it is number {place} from the top"
 
 
 def _is_extreme(
     index: FactIndex, cell: Cell, wanted: set[str], rank: int = 1, *, exactly: bool = False
 ) -> bool:
-    value = index.facts[_id(cell)].value
-    if not isinstance(value, Decimal):
+    fact = index.facts[_id(cell)]
+    if not isinstance(fact.value, Decimal):
         return False
-    column = index.column(cell)
+    # What looks the same to the model and to the readers is the same.
+    column, value = index.column(cell), as_shown(fact, fact.value)
     below, above = bisect_left(column, value), len(column) - bisect_right(column, value)
     ties = len(column) - below - above
     for side, others in (("max", above), ("min", below)):

@@ -153,12 +153,17 @@ def _value(fact: Fact | None) -> str:
         return ""
     if isinstance(fact.value, str):
         return fact.value
+    return plain(as_shown(fact, fact.value))
+
+
+def as_shown(fact: Fact, number: Decimal) -> Decimal:
+    """Round a fact's value, or a change of it, to what the model and the readers are shown."""
     if fact.decimals is None:
-        return plain(_significant(fact.value))
+        return _significant(number)
     # A fraction that is printed as a percentage shows two places more.
     places = fact.decimals + 2 * (fact.unit is Unit.PERCENT)
     wide = Context(prec=60, rounding=ROUND_HALF_EVEN)
-    return plain(fact.value.quantize(Decimal(1).scaleb(-places), context=wide))
+    return number.quantize(Decimal(1).scaleb(-places), context=wide)
 
 
 def _significant(number: Decimal) -> Decimal:

@@ -104,6 +104,25 @@ def cited(analysis):
     return {name for text in texts_of(analysis) for name in references(text)}
 
 
+# --- flights ---------------------------------------------------------------------------------------
+
+
+# The 6th of February has two airports whose shares differ by less than anybody is shown.
+@pytest.mark.parametrize("language", ["en", "pl"])
+@pytest.mark.parametrize("day", ["2013-01-08", "2013-01-21", "2013-02-06", "2013-02-08", "2013-02-28"])
+def test_no_day_of_flights_is_written_about_in_vain(run, day, language):
+    analysis, facts = run(
+        "flight_on_time",
+        {"day": day, "language": language},
+        flights=f"SELECT *, sched_dep_time // 100 AS hour FROM ({FLIGHTS}) "
+        f"WHERE flight_date BETWEEN DATE '{day}' - 7 AND DATE '{day}'",
+        weather=f"FROM read_csv('{DATA}/weather-*.csv.gz')",
+        airlines=f"FROM read_csv('{DATA}/airlines.csv')",
+    )
+    assert analysis.grounding.score == 1.0
+    assert cited(analysis) & facts.keys()
+
+
 # --- any data --------------------------------------------------------------------------------------
 
 
