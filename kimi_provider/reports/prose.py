@@ -36,6 +36,7 @@ _REFERENCE = re.compile(r"\[\[\s*([A-Za-z0-9_.-]+)\s*(?:\|\s*(\w+)\s*)?\]\]")
 _UNVERIFIED = "[[~note:unverified]]"
 # Private-use characters, which strip_hidden() has removed from the model's text before.
 _MARK = re.compile("\ue000(\\d+)\ue001")
+_MARK_AND_STOP = re.compile("(\ue000(\\d+)\ue001)\\.(?!\\.)")
 _BARE_LINK = re.compile(r"(?:\b[a-z][a-z0-9+.-]*://|\bwww\.)[^\s<>]+", re.IGNORECASE)
 _LEAVES = {"softbreak": " ", "hardbreak": "\n"}
 _TAGS = {"a", "blockquote", "br", "code", "em", "h4", "hr", "li", "ol", "p", "pre", "strong", "ul"}
@@ -85,7 +86,7 @@ class Prose:
         :raises RenderError: if a reference names no fact or no style.
         """
         marked, values = self._mark(text)
-        tokens = self._allowed(self._markdown.parseInline(_joined(marked)))
+        tokens = self._allowed(self._markdown.parseInline(_joined(_one_stop(marked, values))))
         return clipped(_fill_plain(_plain(tokens), values), limit)
 
     def inline(self, text: str) -> RichText:
@@ -111,7 +112,7 @@ class Prose:
         plain = _plain(self._allowed(self._markdown.parse(marked)))
         return [
             (
-                clipped(_fill_plain(sentence, values)),
+                clipped(_fill_plain(_one_stop(sentence, values), values)),
                 tuple(dict.fromkeys(values[int(mark[1])].fact_id for mark in _MARK.finditer(sentence))),
             )
             for sentence in _SENTENCE_END.split(plain)
@@ -128,7 +129,7 @@ class Prose:
         import nh3
 
         marked, values = self._mark(text)
-        parser = self._markdown
+        marked, parser = _one_stop(marked, values), self._markdown
         tokens = self._allowed(parser.parse(marked) if block else parser.parseInline(_joined(marked)))
         markup = nh3.clean(
             parser.renderer.render(tokens, parser.options, {}),
@@ -217,6 +218,15 @@ class Prose:
     def _bare_link(self, match: re.Match[str]) -> str:
         """Take foreign addresses out of running text: mail clients make links of them by themselves."""
         return match[0] if self._may_link(match[0]) else self.formatter.words["link_removed"]
+
+
+def _one_stop(marked: str, values: Sequence[_Value]) -> str:
+    """Let what ends in a full stop ("3 sek.") end its sentence too."""
+
+    def stop(match: re.Match[str]) -> str:
+        return match[1] if values[int(match[2])].text.endswith(".") else match[0]
+
+    return _MARK_AND_STOP.sub(stop, marked)
 
 
 def _joined(marked: str) -> str:

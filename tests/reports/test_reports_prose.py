@@ -25,6 +25,14 @@ def test_references_become_figures_in_both_parts(prose):
     )
 
 
+def test_a_sentence_that_ends_in_a_full_stop_of_its_own_has_one(make):
+    prose = Prose({"who": make.fact("who", "Acme Inc.", "text"), "n": make.fact("n", 3, "number")})
+    assert prose.paragraphs("It was [[who]]. It had [[n]].").text == "It was Acme Inc. It had 3."
+    assert prose.line("By [[who]]...") == "By Acme Inc...."
+    told = [sentence for sentence, _ in prose.sentences("It was [[who]]. It had [[n]].")]
+    assert told == ["It was Acme Inc.", "It had 3."]
+
+
 def test_text_from_data_stays_text(prose):
     rich = prose.paragraphs("Say [[bad]].")
     assert rich.text == f"Say {AS_TEXT}."
